@@ -1,0 +1,1 @@
+"""From a user's face to a Calibration: collecting it in guided steps, fitting it, keeping it."""

@@ -1,0 +1,115 @@
+"""What shows between parted lips: the portrait's own teeth where it has any, else teeth, tongue and dark.
+
+Upper teeth belong to the skull and lower teeth to the jaw: lips slide over them. All colours derive from the
+picture (its lips, its brightest skin, the white of its eyes), so that a painting gets painted teeth and a grey
+photograph grey ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from engines.slit import Opening
+from puppet import facemesh
+from puppet.headpose import fit_similarity
+from puppet.types import Floats, Image
+
+# Of the face's size: how far each row of teeth reaches beyond the line where closed lips meet, and the most of it
+# that ever shows.
+UPPER_TEETH, UPPER_TEETH_MOST = 0.012, 0.050
+LOWER_TEETH, LOWER_TEETH_MOST = 0.000, 0.022
+OPEN_AT_REST = 0.022  # of the face's size: a portrait with more than this between the lips shows its own mouth
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Colours of one portrait's mouth, RGB 0..255."""
+
+    cavity: Floats  # (3,)
+    teeth: Floats  # (3,)
+    tongue: Floats  # (3,)
+
+
+def palette_of(image: Image, points: Floats) -> Palette:
+    """Derive the mouth's colours from the lips, the eyes' white and the skin of the portrait."""
+
+    def median(indices: facemesh.Indices, percentile: float) -> Floats:
+        mask = np.zeros(image.shape[:2], np.uint8)
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points[list(indices), :2]).astype(np.int32)), 255)
+        pixels = image[mask > 0]
+        luma = pixels @ np.array([0.299, 0.587, 0.114])
+        near = np.abs(luma - np.percentile(luma, percentile)) <= max(4.0, 0.08 * float(np.ptp(luma)))
+        return np.asarray(pixels[near].mean(axis=0), np.float32)
+
+    lips = median(facemesh.LIP_OUTER_LOWER + facemesh.LIP_INNER_LOWER, 50)
+    skin = median(facemesh.OVAL, 70)
+    white = median(facemesh.LID_UPPER[0] + facemesh.LID_LOWER[0] + facemesh.LID_UPPER[1] + facemesh.LID_LOWER[1], 88)
+    bright = 0.5 * skin + 0.5 * np.maximum(white, skin)
+    luma = float(bright @ np.array([0.299, 0.587, 0.114], np.float32))
+    teeth = 0.65 * bright + 0.35 * luma  # paler than skin, still of the picture's light
+    return Palette(
+        cavity=(0.18 * lips).astype(np.float32),
+        teeth=np.clip(1.02 * teeth, 0, 250).astype(np.float32),
+        tongue=(0.70 * lips).astype(np.float32),
+    )
+
+
+def jaws(source: Floats, target: Floats, *, size: float) -> tuple[float, float]:
+    """How far the upper teeth end below the upper lip's edge and the lower teeth begin above the lower lip's, px.
+
+    The skull carries the line where the lips meet at rest by the head's rigid motion, the jaw by the chin's;
+    `source` and `target` are (478, 3), `size` is the face's size, px.
+    """
+    stable = list(facemesh.STABLE)
+    skull = fit_similarity(source[stable].astype(float), target[stable].astype(float))(source)
+    down = target[facemesh.CHIN, :2] - target[10, :2]
+    down = down / max(float(np.linalg.norm(down)), 1e-6)
+    upper_lip, lower_lip = 13, 14
+    jaw = skull[lower_lip] + target[facemesh.CHIN] - skull[facemesh.CHIN]
+    upper = float((skull[upper_lip] - target[upper_lip])[:2] @ down)
+    lower = float((target[lower_lip] - jaw)[:2] @ down)
+    return (
+        _shown(upper / size + UPPER_TEETH, UPPER_TEETH_MOST) * size,
+        _shown(lower / size + LOWER_TEETH, LOWER_TEETH_MOST) * size,
+    )
+
+
+def _shown(bare: float, most: float) -> float:
+    return most * float(np.tanh(max(bare, 0.0) / most))
+
+
+def paint_mouth(palette: Palette, opening: Opening, *, size: float, teeth_px: float, jaw_px: float) -> Floats:
+    """(h, w, 3) float32 RGB on the opening's box: a mouth that the portrait never showed."""
+    u = np.clip(opening.along, 0, 1) * 2 - 1  # -1 at one corner, 1 at the other
+    arch = np.sqrt(np.clip(1 - u * u, 0, 1))  # the row of teeth turns away to the sides
+    soft = max(0.012 * size, 0.8)
+    upper = np.clip((teeth_px * (0.35 + 0.65 * arch) - opening.below_upper) / soft + 0.5, 0, 1)
+    lower = np.clip((jaw_px * (0.35 + 0.65 * arch) - opening.above_lower) / soft + 0.5, 0, 1)
+    turn = np.arcsin(u) * (2 / np.pi)
+    gaps = 1 - 0.16 * np.clip(1 - 6 * np.abs(np.cos(4 * np.pi * turn)), 0, 1)  # eight teeth across
+    light = 0.30 + 0.70 * arch**1.5
+    under_lip = 0.60 + 0.40 * np.clip(opening.below_upper / (0.035 * size), 0, 1)
+    depth = np.clip(opening.height / (0.10 * size), 0, 1)
+    rise = np.clip(opening.above_lower / (0.11 * size), 0, 1)
+    tongue = np.clip(1.25 - 1.5 * rise**2 - 0.6 * u * u, 0, 1) * depth * (0.45 + 0.55 * arch)
+    colour = palette.cavity + tongue[..., None] * (palette.tongue - palette.cavity)
+    for share, shade in ((lower, 0.62 * light), (upper, light * gaps * under_lip)):
+        colour = colour + share[..., None] * (palette.teeth * shade[..., None] - colour)
+    return np.asarray(colour, np.float32)
+
+
+def own_share(opening: Opening, rest_height: Floats, *, size: float) -> tuple[Floats, Floats]:
+    """How much of the portrait's own open mouth to show, (h, w) each: with the upper lip's motion, with the lower's.
+
+    What the portrait shows in its upper half goes with the upper teeth, the lower half with the jaw, and where they
+    part there is the dark between. 0 throughout for a portrait with closed lips.
+    """
+    own = np.clip((float(rest_height.max()) / size - 0.5 * OPEN_AT_REST) / (0.5 * OPEN_AT_REST), 0, 1)
+    half = 0.5 * rest_height[np.clip(opening.along * (len(rest_height) - 1), 0, len(rest_height) - 1).astype(np.intp)]
+    soft = max(0.02 * size, 1.0)
+    share = own * np.clip(1.5 + (half - np.minimum(opening.below_upper, opening.above_lower)) / soft, 0, 1)
+    above = opening.below_upper <= opening.above_lower
+    return share * above, share * ~above

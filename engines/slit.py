@@ -1,0 +1,152 @@
+"""An opening in the skin, mouth or eye: how its edges slide over what lies behind, column by column.
+
+A smooth flow cannot part lips or shut lids. Here the skin between a fixed outer curve and the moving edge is
+stretched or gathered along each column, so lips open without thinning and lids close with lid skin; what shows in
+the opening is painted by `engines.eyes` or `engines.mouth`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from puppet import facemesh
+from puppet.facemesh import Indices
+from puppet.types import Floats
+
+COLUMNS = 192  # samples along the slit, finer than the pixels of a mouth in a 1024 px picture
+
+
+@dataclass(frozen=True, slots=True)
+class Slit:
+    """Which landmarks bound it. Curves run from left to right; the edges include both corners."""
+
+    outer_upper: Indices
+    upper: Indices
+    lower: Indices
+    outer_lower: Indices
+    margin: tuple[float, float]  # share of the opening at rest that belongs to the upper and lower edge (lashes)
+
+
+MOUTH = Slit(
+    facemesh.LIP_OUTER_UPPER,
+    facemesh.LIP_INNER_UPPER,
+    facemesh.LIP_INNER_LOWER,
+    facemesh.LIP_OUTER_LOWER,
+    margin=(0.0, 0.0),
+)
+EYES = tuple(
+    Slit(
+        facemesh.SOCKET_UPPER[side],
+        facemesh.LID_UPPER[side],
+        facemesh.LID_LOWER[side],
+        facemesh.SOCKET_LOWER[side],
+        margin=(0.12, 0.06),
+    )
+    for side in (0, 1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One slit in one frame, on the pixels of its box."""
+
+    box: tuple[slice, slice]  # rows and columns of the picture
+    along: Floats  # (h, w) 0 at the left corner, 1 at the right one
+    below_upper: Floats  # (h, w) px from the upper edge down
+    above_lower: Floats  # (h, w) px from the lower edge up
+    height: Floats  # (h, w) px between the edges in this column, >= 0
+    pixels: Floats  # (h, w, 2) x and y of the box's pixels
+    skin: Floats  # (h, w, 2) px: what to add to the smooth flow's source so that the edges come from the edges
+    upper_slide: Floats  # (h, w, 2) px: from each pixel to its source, for what goes with the upper edge as it is
+    lower_slide: Floats  # (h, w, 2)
+    mask: Floats  # (h, w) 0..1, 1 in the opening, with a soft edge of about a pixel
+    seam: Floats  # (h, w) 0..1, 1 where the skin of either edge meets and neighbouring pixels come from far apart
+
+
+def open_slit(
+    slit: Slit, source: Floats, target: Floats, back: Floats, rest_height: Floats, *, width_px: int, height_px: int
+) -> Opening | None:
+    """The opening when the landmarks go from `source` to `target`, (478, 2) px each; None outside the picture.
+
+    `back` (478, 2) is the smooth flow's backward displacement at `target`, `rest_height` (COLUMNS,) px the opening in
+    the portrait (`heights`).
+    """
+    edges = [list(curve) for curve in (slit.outer_upper, slit.upper, slit.lower, slit.outer_lower)]
+    origin, axis, length = _frame(slit, target)
+    normal = np.array([-axis[1], axis[0]])
+    bound = target[[i for curve in edges for i in curve]]
+    pad = 0.15 * length + 2
+    left, top = np.maximum(np.floor(bound.min(axis=0) - pad), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(bound.max(axis=0) + pad), (width_px, height_px)).astype(int)
+    if right - left < 2 or bottom - top < 2:
+        return None
+    s = np.linspace(0, 1, COLUMNS)
+    # The four curves, the edges with their margin, and for either edge its slide and what the flow lacks to get there.
+    table = np.empty((COLUMNS, 14), np.float32)
+    for column, curve in enumerate(edges):
+        at = (target[curve] - origin) @ np.column_stack([axis, normal])
+        order = np.maximum.accumulate(at[:, 0] / length)
+        table[:, column] = np.interp(s, order, at[:, 1])
+        if column in (1, 2):
+            slide = source[curve] - target[curve]
+            lack = slide - back[curve]
+            for k, values in enumerate((*slide.T, *lack.T)):
+                table[:, 2 + 4 * column + k] = np.interp(s, order, values)
+    table[:, 4] = np.minimum(table[:, 1] + slit.margin[0] * rest_height, (table[:, 1] + table[:, 2]) / 2)
+    table[:, 5] = np.maximum(table[:, 2] - slit.margin[1] * rest_height, table[:, 4])
+    x = np.arange(left, right, dtype=np.float32) - np.float32(origin[0])
+    y = (np.arange(top, bottom, dtype=np.float32) - np.float32(origin[1]))[:, None]
+    along = (x * np.float32(axis[0]) + y * np.float32(axis[1])) / np.float32(length)
+    across = x * np.float32(normal[0]) + y * np.float32(normal[1])
+    columns = table[np.clip(along * (COLUMNS - 1) + 0.5, 0, COLUMNS - 1).astype(np.intp)]
+    outer_upper, upper, lower, outer_lower = (columns[..., k] for k in range(4))
+    upper_share = np.clip((across - outer_upper) / np.maximum(upper - outer_upper, 1), 0, 1)
+    lower_share = np.clip((outer_lower - across) / np.maximum(outer_lower - lower, 1), 0, 1)
+    middle = (upper + lower) / 2
+    fade = np.clip(1 + 8 * np.minimum(along, 1 - along), 0, 1)
+    upper, lower = columns[..., 4], columns[..., 5]
+    skin = np.where(
+        (across < middle)[..., None],
+        columns[..., 8:10] * upper_share[..., None],
+        columns[..., 12:14] * lower_share[..., None],
+    )
+    jump = np.abs(columns[..., 8:10] - columns[..., 12:14]).sum(axis=-1)
+    seam = np.clip(1.6 - np.abs(across - middle), 0, 1) * np.clip(jump - 0.5, 0, 1) * fade
+    height = lower - upper
+    within = np.minimum(np.minimum(across - upper, lower - across), np.minimum(along, 1 - along) * np.float32(length))
+    mask = np.clip(within + 0.5, 0, 1) * np.clip(height, 0, 1)
+    return Opening(
+        box=np.s_[top:bottom, left:right],
+        pixels=np.stack(np.broadcast_arrays(x + np.float32(origin[0]), y + np.float32(origin[1])), axis=-1),
+        along=along,
+        below_upper=across - upper,
+        above_lower=lower - across,
+        height=height,
+        skin=skin * fade[..., None],
+        upper_slide=columns[..., 6:8],
+        lower_slide=columns[..., 10:12],
+        mask=mask,
+        seam=seam,
+    )
+
+
+def heights(slit: Slit, points: Floats) -> Floats:
+    """(COLUMNS,) px: the opening between the edges for landmarks (478, 2 or 3)."""
+    origin, axis, length = _frame(slit, points[:, :2])
+    basis = np.column_stack([axis, (-axis[1], axis[0])])
+    s = np.linspace(0, 1, COLUMNS)
+    curves = []
+    for curve in (slit.upper, slit.lower):
+        at = (points[list(curve), :2] - origin) @ basis
+        curves.append(np.interp(s, np.maximum.accumulate(at[:, 0] / length), at[:, 1]))
+    return np.maximum(curves[1] - curves[0], 0).astype(np.float32)
+
+
+def _frame(slit: Slit, points: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Left corner, unit vector to the right corner, distance of the corners (at least 1 px)."""
+    first, last = points[slit.upper[0]].astype(float), points[slit.upper[-1]].astype(float)
+    length = max(float(np.linalg.norm(last - first)), 1.0)
+    return first, (last - first) / length, length

@@ -1,0 +1,34 @@
+"""What every test stands on: no screen needed, nothing of the user's touched."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import cv2  # noqa: F401 - points Qt to its own plugins, which must be undone before anything starts Qt
+
+for name in ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches and settings of the tests, and of the programs that they start, lie in a folder of their own."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+            environment.setenv(name, str(home))
+        yield
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """tests/data: face.mp4 (a face, with sound), turn.mp4 (it turns and blinks), no_face.mp4, group.jpg (two faces)."""
+    return Path(__file__).parent / "data"

@@ -1,0 +1,45 @@
+"""A face made of numbers: the canonical mesh, posed and moved by known amounts, as a perfect tracker would see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from puppet import canonical, facemesh
+from puppet.headpose import rotation_matrix
+from puppet.types import BLENDSHAPE_COUNT, Landmarks
+
+PX_PER_CM = 8.8  # a face 135 px wide
+WIDTH_PX, HEIGHT_PX = 320, 240
+CENTRE_PX = np.array([160.0, 120.0, 0.0])  # where the model's origin lies
+
+
+def face(
+    *,
+    rotation: Sequence[float] = (0.0, 0.0, 0.0),
+    shift_px: Sequence[float] = (0.0, 0.0),
+    scale: float = 1.0,
+    identity: Sequence[float] = (1.0, 1.0, 1.0),
+    shut: Sequence[float] = (0.0, 0.0),
+    jaw_cm: float = 0.0,
+    look: Sequence[float] = (0.0, 0.0),
+    time_ns: int = 0,
+) -> Landmarks:
+    """rotation: axis times angle, picture axes; shut: 0 open, 1 shut, left and right; look: in eye widths."""
+    points = np.concatenate([canonical.VERTICES, np.zeros((10, 3))])
+    for side in (0, 1):
+        upper, lower = list(facemesh.LID_UPPER[side]), list(facemesh.LID_LOWER[side])
+        width = np.linalg.norm(points[upper[-1]] - points[upper[0]])
+        iris = (points[upper[0]] + points[upper[-1]]) / 2.0 + [look[0] * width, look[1] * width, 0.0]
+        points[list(facemesh.IRIS[side])] = iris + [[0, 0, 0], [0.6, 0, 0], [0, -0.6, 0], [-0.6, 0, 0], [0, 0.6, 0]]
+        points[upper] += shut[side] * (points[lower] - points[upper])
+    points[np.ravel(facemesh.LIP_ROWS_LOWER), 1] += jaw_cm
+    points[facemesh.CHIN, 1] += jaw_cm
+    turn = rotation_matrix(np.asarray(rotation, np.float64))
+    placed = CENTRE_PX + [*shift_px, 0.0] + PX_PER_CM * scale * (points * identity) @ turn.T
+    blendshapes = np.zeros(BLENDSHAPE_COUNT, np.float32)
+    blendshapes[[10, 9]] = 0.7 * np.asarray(shut)
+    pose = np.eye(4, dtype=np.float32)
+    pose[:3, :3] = canonical.FLIP @ turn @ canonical.FLIP
+    return Landmarks(placed.astype(np.float32), blendshapes, pose, WIDTH_PX, HEIGHT_PX, time_ns=time_ns)
