@@ -8,19 +8,22 @@ from typing import Final
 
 import numpy as np
 
-from calibration.fit import MOST_SHUT, fit
-from puppet.expression import eye_gaps, to_frontal
+from calibration.fit import LEAST_OPEN, MOST_SHUT, fit
+from puppet.expression import eye_gaps, mouth_gap, to_frontal
 from puppet.headpose import frontal_rotation, rotation_vector
 from puppet.types import Calibration, Landmarks
 
 REST_S: Final = 2.0  # of good frames that each step needs
 SHUT_S: Final = 1.0
+OPEN_S: Final = 1.0
+WHOLE_S: Final = REST_S + SHUT_S + OPEN_S
 LONGEST_STEP_S: Final = 0.2  # a gap between two frames counts as no more
 MOST_TURNED: Final = np.radians(25.0)
 
 LOOK: Final = "Look into the camera, face at rest, mouth closed."
 TURNED: Final = "Turn your face to the camera."
 SHUT: Final = "Shut both eyes for two seconds."
+OPEN: Final = "Open your mouth as wide as you can."
 MISSING: Final = "No face is seen: move into the picture."
 DONE: Final = "Done."
 
@@ -30,6 +33,7 @@ class Step(Enum):
 
     REST = "rest"
     SHUT = "shut"
+    OPEN = "open"
     DONE = "done"
 
 
@@ -46,10 +50,10 @@ class Collector:
     """Collects one Calibration. Only good frames count, so each step lasts until the user has done it."""
 
     def __init__(self) -> None:
-        self.calibration: Calibration | None = None  # there once the step is DONE
         self._step = Step.REST
         self._rest: list[Landmarks] = []
         self._shut: list[Landmarks] = []
+        self._open: list[Landmarks] = []
         self._widest = np.ones(2)  # gaps of the lids that still count as shut
         self._seconds = 0.0  # of good frames in this step
         self._time_ns: int | None = None  # of the good frame before
@@ -71,9 +75,16 @@ class Collector:
         elif self._step is Step.SHUT:
             self._shut.append(landmarks)
             if self._seconds >= SHUT_S:
-                self.calibration = fit(self._rest, self._shut)
+                self._advance(Step.OPEN)
+        elif self._step is Step.OPEN:
+            self._open.append(landmarks)
+            if self._seconds >= OPEN_S:
                 self._advance(Step.DONE)
         return self._prompt("")
+
+    def calibration(self) -> Calibration:
+        """What comes of it once the step is DONE; takes some 100 ms. Raises CalibrationError."""
+        return fit(self._rest, self._shut, self._open)
 
     def _advance(self, step: Step) -> None:
         self._step, self._seconds, self._time_ns = step, 0.0, None
@@ -86,9 +97,15 @@ class Collector:
             return TURNED
         if self._step is Step.SHUT and np.any(eye_gaps(to_frontal(landmarks)) > self._widest):
             return SHUT
+        if self._step is Step.OPEN and mouth_gap(to_frontal(landmarks)) < LEAST_OPEN:
+            return OPEN
         return ""
 
     def _prompt(self, complaint: str) -> Prompt:
-        done = {Step.REST: self._seconds, Step.SHUT: REST_S + self._seconds, Step.DONE: REST_S + SHUT_S}[self._step]
-        text = {Step.REST: LOOK, Step.SHUT: SHUT, Step.DONE: DONE}[self._step]
-        return Prompt(self._step, complaint or text, min(done / (REST_S + SHUT_S), 1.0))
+        before_s, text = {
+            Step.REST: (0.0, LOOK),
+            Step.SHUT: (REST_S, SHUT),
+            Step.OPEN: (REST_S + SHUT_S, OPEN),
+            Step.DONE: (WHOLE_S, DONE),
+        }[self._step]
+        return Prompt(self._step, complaint or text, min((before_s + self._seconds) / WHOLE_S, 1.0))

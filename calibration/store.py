@@ -20,7 +20,7 @@ from puppet.types import BLENDSHAPE_COUNT, LANDMARK_COUNT, Calibration, Landmark
 
 logger = logging.getLogger(__name__)
 
-VERSION: Final = 1
+VERSION: Final = 2
 SHAPES: Final = {
     "version": (),
     "size_px": (2,),
@@ -29,6 +29,7 @@ SHAPES: Final = {
     "pose": (4, 4),
     "eye_closed": (2,),
     "eye_open": (2,),
+    "mouth_open": (),
 }
 
 
@@ -58,6 +59,7 @@ def save(calibration: Calibration, camera: str, *, user: str = "") -> None:
             pose=neutral.pose,
             eye_closed=calibration.eye_closed,
             eye_open=calibration.eye_open,
+            mouth_open=calibration.mouth_open,
         )
         os.replace(temporary, path)
     except OSError as error:
@@ -99,5 +101,8 @@ def _read(path: Path) -> Calibration:
     if width_px < 1 or height_px < 1 or np.any(eye_open <= eye_closed):
         raise ValueError("its numbers contradict each other")
     return Calibration(
-        neutral=Landmarks(points, blendshapes, pose, width_px, height_px), eye_closed=eye_closed, eye_open=eye_open
+        neutral=Landmarks(points, blendshapes, pose, width_px, height_px),
+        eye_closed=eye_closed,
+        eye_open=eye_open,
+        mouth_open=float(arrays["mouth_open"]),
     )

@@ -19,7 +19,7 @@ from puppet.types import Floats, Image
 
 # Of the face's size: how far each row of teeth reaches beyond the line where closed lips meet, and the most of it
 # that ever shows.
-UPPER_TEETH, UPPER_TEETH_MOST = 0.012, 0.050
+UPPER_TEETH, UPPER_TEETH_MOST = 0.020, 0.050
 LOWER_TEETH, LOWER_TEETH_MOST = 0.000, 0.022
 OPEN_AT_REST = 0.022  # of the face's size: a portrait with more than this between the lips shows its own mouth
 
@@ -36,24 +36,24 @@ class Palette:
 def palette_of(image: Image, points: Floats) -> Palette:
     """Derive the mouth's colours from the lips, the eyes' white and the skin of the portrait."""
 
-    def median(indices: facemesh.Indices, percentile: float) -> Floats:
+    def typical(indices: facemesh.Indices, percentile: float) -> Floats:
         mask = np.zeros(image.shape[:2], np.uint8)
         cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points[list(indices), :2]).astype(np.int32)), 255)
-        pixels = image[mask > 0]
+        pixels = image[mask > 0] if mask.any() else image.reshape(-1, 3)  # a face half out of the picture
         luma = pixels @ np.array([0.299, 0.587, 0.114])
         near = np.abs(luma - np.percentile(luma, percentile)) <= max(4.0, 0.08 * float(np.ptp(luma)))
         return np.asarray(pixels[near].mean(axis=0), np.float32)
 
-    lips = median(facemesh.LIP_OUTER_LOWER + facemesh.LIP_INNER_LOWER, 50)
-    skin = median(facemesh.OVAL, 70)
-    white = median(facemesh.LID_UPPER[0] + facemesh.LID_LOWER[0] + facemesh.LID_UPPER[1] + facemesh.LID_LOWER[1], 88)
+    lips = typical(facemesh.LIP_OUTER_LOWER + facemesh.LIP_INNER_LOWER, 50)
+    skin = typical(facemesh.OVAL, 70)
+    white = typical(facemesh.LID_UPPER[0] + facemesh.LID_LOWER[0] + facemesh.LID_UPPER[1] + facemesh.LID_LOWER[1], 88)
     bright = 0.5 * skin + 0.5 * np.maximum(white, skin)
     luma = float(bright @ np.array([0.299, 0.587, 0.114], np.float32))
-    teeth = 0.65 * bright + 0.35 * luma  # paler than skin, still of the picture's light
+    teeth = 1.1 * (0.6 * bright + 0.4 * luma)  # paler than skin, still of the picture's light
     return Palette(
         cavity=(0.18 * lips).astype(np.float32),
-        teeth=np.clip(1.02 * teeth, 0, 250).astype(np.float32),
-        tongue=(0.70 * lips).astype(np.float32),
+        teeth=np.clip(teeth, 0, 250).astype(np.float32),
+        tongue=(0.78 * lips).astype(np.float32),
     )
 
 
@@ -91,13 +91,14 @@ def paint_mouth(palette: Palette, opening: Opening, *, size: float, teeth_px: fl
     turn = np.arcsin(u) * (2 / np.pi)
     gaps = 1 - 0.16 * np.clip(1 - 6 * np.abs(np.cos(4 * np.pi * turn)), 0, 1)  # eight teeth across
     light = 0.30 + 0.70 * arch**1.5
-    under_lip = 0.60 + 0.40 * np.clip(opening.below_upper / (0.035 * size), 0, 1)
+    under_lip = 0.70 + 0.30 * np.clip(opening.below_upper / (0.035 * size), 0, 1)
     depth = np.clip(opening.height / (0.10 * size), 0, 1)
-    rise = np.clip(opening.above_lower / (0.11 * size), 0, 1)
+    rise = np.clip(opening.above_lower / (0.14 * size), 0, 1)
     tongue = np.clip(1.25 - 1.5 * rise**2 - 0.6 * u * u, 0, 1) * depth * (0.45 + 0.55 * arch)
     colour = palette.cavity + tongue[..., None] * (palette.tongue - palette.cavity)
-    for share, shade in ((lower, 0.62 * light), (upper, light * gaps * under_lip)):
-        colour = colour + share[..., None] * (palette.teeth * shade[..., None] - colour)
+    lower_teeth = 0.6 * palette.teeth + 0.2 * palette.tongue  # they reflect the tongue and lie in the lip's shade
+    for share, teeth, shade in ((lower, lower_teeth, light), (upper, palette.teeth, light * gaps * under_lip)):
+        colour = colour + share[..., None] * (teeth * shade[..., None] - colour)
     return np.asarray(colour, np.float32)
 
 

@@ -46,7 +46,7 @@ class WarpEngine:
     """Pure numpy and OpenCV; see the module's first lines. One thread at a time."""
 
     name = "warp"
-    version = 1  # of the tensors in its embeddings
+    version = 2  # of the tensors in its embeddings
 
     def __init__(self) -> None:
         self._embedding: PortraitEmbedding | None = None
@@ -61,11 +61,9 @@ class WarpEngine:
         controls = flow.controls_of(points, bottom_px=portrait.image.shape[0] - region[0].start)
         nodes = flow.grid_nodes(image.shape)
         palette = palette_of(image, points)
-        person, behind = _layers(image, background, portrait.matte[region])
         tensors: dict[str, NDArray[np.generic]] = {
             "basis": flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points)),
-            "person": person,
-            "behind": behind,
+            "person": _foreground(image, background, portrait.matte[region]),
             "palette": np.stack([palette.cavity, palette.teeth, palette.tongue]),
         }
         for side in (0, 1):
@@ -165,17 +163,19 @@ def _blend(painted: Image, opening: Opening, share: Floats, colour: Image | Floa
     under[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
-def _layers(image: Image, background: Image, matte: NDArray[np.uint8]) -> tuple[Image, Image]:
-    """(h, w, 4) foreground RGB and matte, and (h, w, 3) what lies behind: laid over each other they give `image` again.
+def _foreground(image: Image, background: Image, matte: NDArray[np.uint8]) -> Image:
+    """(h, w, 4) uint8 RGB and matte that, laid over `background`, give `image` again.
 
-    The in-painted background is a guess where the matte is soft; what no foreground colour can make up for is put
-    right in the background.
+    Where the matte is too faint to tell the picture from the in-painted background, as in stray hair, it is raised to
+    the least with which some colour can.
     """
-    cover = matte[..., None].astype(np.float32) / 255
-    colour = (image - (1 - cover) * background) / np.maximum(cover, 0.1)
-    colour = np.clip(np.rint(np.where(cover > 0.1, colour, image)), 0, 255)
-    behind = np.where(cover < 1, (image - cover * colour) / np.maximum(1 - cover, 1 / 255), background)
-    return np.dstack([colour.astype(np.uint8), matte]), np.clip(np.rint(behind), 0, 255).astype(np.uint8)
+    picture, behind = image.astype(np.float32), background.astype(np.float32)
+    room = np.where(picture > behind, 255 - behind, behind)
+    least = (np.abs(picture - behind) / np.maximum(room, 1)).max(axis=-1)
+    cover = np.where(matte > 0, np.maximum(matte / np.float32(255), np.minimum(least, 1)), 0)
+    cover = np.ceil(cover * 255) / 255
+    colour = behind + (picture - behind) / np.maximum(cover, 1 / 255)[..., None]
+    return np.dstack([np.clip(np.rint(colour), 0, 255), 255 * cover]).round().astype(np.uint8)
 
 
 def _local(portrait: Portrait) -> tuple[tuple[slice, slice], Floats]:
@@ -195,9 +195,9 @@ def _unpack(embedding: PortraitEmbedding) -> _Face:
     for side in (0, 1):
         eye_left, eye_top = tensors[f"eye{side}"].tolist()
         eyeballs.append(Eyeball(eye_left, eye_top, tensors[f"sclera{side}"], tensors[f"iris{side}"]))
-    canvas, background = portrait.image, tensors["behind"]
+    canvas, background = portrait.image, np.ascontiguousarray(portrait.background[region])
     if embedding.backdrop is not None:
-        whole, _ = _layers(portrait.image, portrait.background, portrait.matte)
+        whole = _foreground(portrait.image, portrait.background, portrait.matte)
         canvas = _over(whole, embedding.backdrop)
         background = np.ascontiguousarray(embedding.backdrop[region])
     return _Face(
@@ -210,8 +210,16 @@ def _unpack(embedding: PortraitEmbedding) -> _Face:
         window=flow.border_window(region, portrait.image.shape),
         person=tensors["person"],
         background=background,
-        pixels=np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32),
+        pixels=_pixels(width, height),
         rest_heights=(heights(MOUTH, points), heights(EYES[0], points), heights(EYES[1], points)),
         eyeballs=(eyeballs[0], eyeballs[1]),
         palette=Palette(*tensors["palette"]),
     )
+
+
+def _pixels(width: int, height: int) -> Floats:
+    """(height, width, 2) x and y of each pixel; filled in place, since the user waits while a portrait is unpacked."""
+    pixels = np.empty((height, width, 2), np.float32)
+    pixels[..., 0] = np.arange(width)
+    pixels[..., 1] = np.arange(height)[:, None]
+    return pixels

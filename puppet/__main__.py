@@ -13,11 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # each handler imports what it needs, so that --help is there at once
-    from puppet.live import Live, Source
-    from puppet.types import Calibration, PortraitEmbedding, Sink
+from puppet import __version__
 
 PACKAGES = ("puppet", "engines", "calibration", "ui")
 LONG_SIDE_PX = 1024
@@ -38,12 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _logging(debug=debug), _signals():
         try:
             code: int = args.handler(args)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # whoever started us may have closed it
+                sys.stdout.flush()
         except BrokenPipeError:  # whoever read our output has gone, as in `puppet doctor | head -1`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the interpreter's last flush fail
             return 1
         except KeyboardInterrupt as stop:
-            _say(str(stop) or "Stopped.")
+            _say(str(stop) or ("Stopped; nothing was written." if "out" in args else "Stopped."))
             return 130
         except Exception as error:
             if debug:
@@ -107,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="puppet",
         description="Bring a portrait to life with your face, live or in a video. Without a command: run.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"puppet {__version__}")
     parser.add_argument("--debug", action="store_true", help="show every message, and tracebacks of errors")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -130,21 +128,52 @@ def _parser() -> argparse.ArgumentParser:
         help="follow the driver's changes since rest (default), or lie exactly over the driver's face",
     )
 
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    run = commands.add_parser(
-        "run", parents=[common, animated, driven], help="the window: a portrait follows you, live"
+    live = argparse.ArgumentParser(add_help=False)
+    live.add_argument("--portrait", type=Path, metavar="P", help="picture of a face (default: a bundled one)")
+    live.add_argument("--camera", metavar="N|FILE", help="camera by number or name, or a video or .motion file")
+    before = argparse.ArgumentParser(add_help=False)
+    before.add_argument(
+        "--background",
+        default="own",
+        metavar="B",
+        help="own (default), blur, green, transparent, a colour such as #336699, or a picture file",
     )
-    run.add_argument("--portrait", type=Path, metavar="P", help="picture of a face (default: a bundled one)")
-    run.add_argument("--camera", metavar="N|FILE", help="camera by number or name, or a video or .motion file")
+
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    run = commands.add_parser("run", parents=[common, live], help="the window: a portrait follows you, live")
+    run.add_argument("--engine", metavar="NAME", help="auto, or one that `puppet doctor` lists")
+    run.add_argument("--preset", choices=("quality", "speed"), help="how large and fine the portrait is painted")
+    run.add_argument("--size", type=_size, metavar="native|N", help="longest side of the portrait in px, at most")
+    run.add_argument("--motion", choices=("relative", "absolute"), help="follow your changes, or lie over you")
+    run.add_argument("--background", metavar="B", help="own, blur, green, transparent, #rrggbb, or a picture file")
+    run.add_argument("--theme", choices=("system", "light", "dark"), help="how the window looks")
+    run.add_argument("--language", choices=("en", "zh"), help="what the window speaks")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="any other setting, e.g. motion.head=1.2"
+    )
+    run.add_argument("--settings", type=Path, metavar="FILE", help="instead of your own settings file")
     run.set_defaults(handler=_run)
 
     render = commands.add_parser(
-        "render", parents=[common, animated, driven, machine], help="a portrait and a driving video make a new video"
+        "render",
+        parents=[common, animated, driven, before, machine],
+        help="a portrait and a driving video make a new video",
     )
     render.add_argument("portrait", type=Path, metavar="PORTRAIT", help="picture of a face")
     render.add_argument("driving", type=Path, metavar="DRIVING", help="video of a face, or a .motion file")
     render.add_argument("out", type=Path, metavar="OUT", help=".mp4, .gif, or a folder for numbered pictures")
     render.set_defaults(handler=_render)
+
+    stream = commands.add_parser(
+        "stream",
+        parents=[common, animated, driven, live, before, machine],
+        help="the same as run, without a window: to OBS or any browser, or as a camera",
+    )
+    stream.add_argument(
+        "--to", choices=("http", "virtual-camera"), default="http", help="a page for OBS (default), or a camera"
+    )
+    stream.add_argument("--port", type=int, metavar="N", help="of the page; 0 for any that is free")
+    stream.set_defaults(handler=_stream)
 
     motion = commands.add_parser("motion", parents=[common], help="record the motion of a face, without its picture")
     motion.add_argument("driving", type=Path, metavar="DRIVING", help="video of a face")
@@ -159,17 +188,12 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=_seconds, default=BENCH_S, metavar="S", help=f"of the live run (default {BENCH_S:g})"
     )
     bench.set_defaults(handler=_bench)
+
+    sender = commands.add_parser("virtual-camera-sender")  # unlisted: puppet.virtual_camera starts it
+    sender.add_argument("--memory", required=True)
+    sender.add_argument("--device")
+    sender.set_defaults(handler=_send_to_camera)
     return parser
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when asked: that takes as long as all the rest of the command line."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from puppet.settings import version
-
-        print(f"puppet {version()}")
-        parser.exit()
 
 
 def _size(text: str) -> int | None:
@@ -197,10 +221,12 @@ def _motion_path(text: str) -> Path:
     return Path(text)
 
 
-def _keep_apart(out: Path, *inputs: Path) -> None:
-    """Refuse an output that would replace what it is made from."""
+def _check_output(out: Path, *inputs: Path) -> None:
+    """Refuse, before any work is done, an output without a place, or one that would replace what it is made from."""
     from puppet.types import PuppetError
 
+    if not out.parent.is_dir():
+        raise PuppetError(f"{out} cannot be written: there is no folder {out.parent}.")
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
             raise PuppetError(f"{out} is the input {path} itself and would be lost; name another output.")
@@ -208,12 +234,13 @@ def _keep_apart(out: Path, *inputs: Path) -> None:
 
 def _render(args: argparse.Namespace) -> int:
     from engines import load
+    from puppet.backdrop import with_backdrop
     from puppet.portrait import embed
     from puppet.render import render
 
-    _keep_apart(args.out, args.portrait, args.driving)
+    _check_output(args.out, args.portrait, args.driving)
     with load(args.engine) as engine:
-        embedding = embed(args.portrait, engine, long_side_px=args.size)
+        embedding = with_backdrop(embed(args.portrait, engine, long_side_px=args.size), args.background)
         report = render(embedding, args.driving, args.out, engine=engine, mode=args.motion, progress=True)
     if args.json:
         print(json.dumps(asdict(report)))
@@ -225,10 +252,35 @@ def _render(args: argparse.Namespace) -> int:
     return 0
 
 
+def _stream(args: argparse.Namespace) -> int:
+    from calibration import store
+    from engines import load
+    from puppet.backdrop import with_backdrop
+    from puppet.headless import open_output, show
+    from puppet.live import open_source
+    from puppet.portrait import embed
+    from puppet.settings import sample_portraits
+
+    with load(args.engine) as engine, open_output(args.to, port=args.port) as (sink, place):
+        portrait = embed(args.portrait or sample_portraits()[0], engine, long_side_px=args.size)
+        embedding = with_backdrop(portrait, args.background)
+        opened = open_source(args.camera)
+        calibration = store.load(opened.camera) if opened.camera else None
+        if args.json:
+            about = {"to": args.to, "place": place, "engine": engine.name, "camera": opened.camera}
+            print(json.dumps(about), flush=True)
+        elif args.to == "http":
+            print(f"{place}\nOpen it in OBS as a Browser source, or in a browser here. Ctrl-C ends it.", flush=True)
+        else:
+            print(f"Other programs see the portrait as the camera {place}. Ctrl-C ends it.", flush=True)
+        show(opened, embedding, sink, engine=engine, mode=args.motion, calibration=calibration, keep=store.save)
+    return 0
+
+
 def _motion(args: argparse.Namespace) -> int:
     from puppet.render import record
 
-    _keep_apart(args.out, args.driving)
+    _check_output(args.out, args.driving)
     recording = record(args.driving, progress=True)
     recording.save(args.out)
     print(f"{args.out}: {len(recording)} frames, {float(recording.fps):g} fps")
@@ -277,70 +329,52 @@ def _bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run(args: argparse.Namespace) -> int:
-    from calibration import store
-    from engines import load
-    from puppet.live import Live
-    from puppet.motion import Retargeter
-    from puppet.portrait import embed
-    from puppet.settings import sample_portraits
-    from ui import app
+def _send_to_camera(args: argparse.Namespace) -> int:
+    from puppet import sender
 
-    def embed_aside(path: Path) -> PortraitEmbedding:
-        """With an engine of its own, because the live one belongs to the thread that paints."""
-        with load(args.engine) as engine:
-            return embed(path, engine, long_side_px=args.size)
-
-    portraits = sample_portraits()
-    chosen = args.portrait or portraits[0]
-    with load(args.engine) as engine:
-        embedding = embed(chosen, engine, long_side_px=args.size)
-        source, camera, notice = _open_source(args.camera)
-        calibration = store.load(camera) if camera else None
-        if calibration is not None:
-            notice = "Your face at rest is known from last time; press C to take it anew."
-
-        def keep(calibration: Calibration) -> None:
-            if camera:
-                try:
-                    store.save(calibration, camera)
-                except store.StoreError as error:
-                    logger.warning("%s", error)
-
-        def make_live(sink: Sink) -> Live:
-            retargeter = Retargeter(mode=args.motion, calibration=calibration)
-            return Live(
-                source, engine=engine, embedding=embedding, retargeter=retargeter, sinks=[sink], calibrated=keep
-            )
-
-        app.run(make_live, embed=embed_aside, portraits=portraits, chosen=chosen, notice=notice)
+    sender.run(memory=args.memory, device=args.device)
     return 0
 
 
-def _open_source(wanted: str | None) -> tuple[Source, str, str]:
-    """What drives the portrait; the camera's name, if it is one; and what the user should know of it."""
-    from puppet.camera import Paced, Webcam, cameras
-    from puppet.recording import Recording
-    from puppet.settings import asset
-    from puppet.video import CameraError, VideoFile
+def _run(args: argparse.Namespace) -> int:
+    from engines import load
+    from puppet import settings as stored
+    from puppet.library import Library
+    from ui import app
 
-    known = {str(info.device): info.name for info in cameras()}
-    if wanted is None:
-        reason = "No camera was found."
-        for device, name in known.items():
-            try:
-                return Webcam(int(device)), name, ""
-            except CameraError as error:
-                reason = str(error)
-        notice = f"{reason} The bundled motion plays instead; connect a camera and start again."
-        logger.warning(notice)
-        return Paced(Recording.load(asset("sample.motion"))), "", notice
-    if wanted.isdecimal():
-        return Webcam(int(wanted)), known.get(wanted, wanted), ""
-    path = Path(wanted)
-    if path.is_char_device() or wanted in known.values():
-        return Webcam(wanted), wanted, ""
-    return Paced(Recording.load(path) if path.suffix.lower() == ".motion" else VideoFile(path)), "", ""
+    file = args.settings or stored.settings_path()
+    settings = stored.load(file).changed(_chosen(args) | stored.parsed(args.set))
+    app.run(settings, load_engine=load, file=file, library=Library())
+    return 0
+
+
+def _chosen(args: argparse.Namespace) -> dict[str, str | int]:
+    """The settings that were given as flags of `run`."""
+    for path in (args.portrait, Path(args.camera) if args.camera and Path(args.camera).suffix else None):
+        _check_input(path)
+    flags = {
+        "camera.device": args.camera,
+        "window.portrait": str(args.portrait.resolve()) if args.portrait else None,
+        "window.theme": args.theme,
+        "window.language": args.language,
+        "engine.name": args.engine,
+        "engine.preset": args.preset,
+        "engine.size_px": args.size,
+        "motion.mode": args.motion,
+    }
+    if args.background:
+        kind = {"#": "colour"}.get(args.background[0], "picture" if Path(args.background).suffix else args.background)
+        flags["background.kind"] = kind
+        if kind in ("colour", "picture"):
+            flags[f"background.{kind}"] = args.background
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _check_input(path: Path | None) -> None:
+    from puppet.types import PuppetError
+
+    if path is not None and not path.exists():
+        raise PuppetError(f"There is no file {path}; check its name.")
 
 
 if __name__ == "__main__":

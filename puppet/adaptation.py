@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puppet import facemesh
-from puppet.expression import IRIS_CENTRES, LIDS_LOWER, LIDS_UPPER
+from puppet.expression import IRIS_CENTRES, LIDS_LOWER, LIDS_UPPER, eye_gaze
 from puppet.headpose import (
     PIVOT,
     STABLE,
@@ -17,6 +17,8 @@ from puppet.headpose import (
     head_size,
     rotation_matrix,
     rotation_vector,
+    to_picture,
+    to_space,
 )
 from puppet.proportions import EYE_CORNERS, travel
 from puppet.types import Floats, Landmarks, Motion
@@ -34,6 +36,9 @@ MOST_LOG_SCALE: Final = 0.15
 MOST_EXPRESSION: Final = 1.1  # head units; a wide-open jaw
 IRIS_ROOM: Final = (0.2, 0.8)  # share of the eye's width in which the iris' centre stays
 MOST_GAZE_Y: Final = 0.16  # widths of the eye
+# Radius of the eyeball, 1.2 cm, in widths of the canonical eye. In 15 portraits that look at the viewer, with heads
+# turned by up to 27 degrees, the irises lie within 0.03 widths (rms across, and rms down) of where this puts them.
+EYEBALL: Final = 0.45
 
 _SKIN_UPPER: Final = np.array(facemesh.LID_SKIN_UPPER)
 _SKIN_LOWER: Final = np.array(facemesh.SOCKET_LOWER)
@@ -78,12 +83,14 @@ class _Face:
     """A portrait's face in frontal axes, and the limits that it sets."""
 
     def __init__(self, portrait: Landmarks) -> None:
-        self._rest = portrait.points.astype(np.float64)
+        self._portrait = portrait
+        self._rest = to_space(portrait)
         self._rotation = frontal_rotation(portrait)
         self._size = head_size(self._rest)
         self._frontal = self._rest @ self._rotation
         self._travel = travel(self._frontal)
-        oval = self._rest[_OVAL, :2]
+        self._gaze = eye_gaze(self._frontal).mean(axis=0)  # (2,) both eyes look one way
+        oval = portrait.points[_OVAL, :2].astype(np.float64)
         edges = np.array([oval.min(axis=0), (portrait.width_px, portrait.height_px) - oval.max(axis=0)])
         self._room = np.clip(edges / self._size, 0.0, MOST_SHIFT)  # (2, 2) left and up, right and down
 
@@ -94,16 +101,30 @@ class _Face:
         expression = expression * soft_limit(length, MOST_EXPRESSION) / np.maximum(length, 1e-9)
         shift = expression * self._travel * self._size
         self._part_lips(shift)
-        self._move_eyes(shift, 1.0 + s * (motion.eyes - 1.0), s * motion.gaze.astype(np.float64))
-        return self._posed(self._rest + shift @ self._rotation.T, motion)
+        rotation = self._turned(motion)
+        gaze = s * motion.gaze + s * motion.look * (self._at_viewer(rotation) - motion.gaze)
+        self._move_eyes(shift, 1.0 + s * (motion.eyes - 1.0), gaze.astype(np.float64))
+        posed = self._posed(self._rest + shift @ self._rotation.T, rotation @ self._rotation.T, motion)
+        return to_picture(posed, self._portrait)
 
-    def _posed(self, points: Array, motion: Motion) -> Array:
-        # Rotation vectors add: of all ways to compose the driver's turn with the portrait's own one, this keeps
-        # yaw, pitch and roll each closest to the driver's, whatever Euler convention one reads them in.
+    def _turned(self, motion: Motion) -> Array:
+        """The head's rotation from frontal axes to the picture's."""
+        # The driver's turn is a difference of rotation vectors, and they add: on a turned portrait, either order of
+        # multiplying rotations loses pitch or roll in one of the usual Euler conventions (r 0.5 to 0.7 with the
+        # driver's in a tenth of the clips), this in none (above 0.8).
         own = rotation_vector(self._rotation)
         turn = motion.strength * rotation_vector(motion.rotation.astype(np.float64))
         turn = soft_limit(turn, np.maximum(MOST_TURN - own * np.sign(turn), LEAST_TURN))
-        rotation = rotation_matrix(own + turn) @ rotation_matrix(own).T
+        return rotation_matrix(own + turn)
+
+    def _at_viewer(self, rotation: Array) -> Array:
+        """(2,) shift of the irises, in widths of the eye, with which a head turned like this looks at the viewer."""
+        viewer = -rotation[2]  # the way to the viewer, against the picture's z, in frontal axes
+        shift: Array = EYEBALL * viewer[:2] - self._gaze
+        return shift
+
+    def _posed(self, points: Array, rotation: Array, motion: Motion) -> Array:
+        """The points of the head turned by `rotation` from rest, nearer or farther and shifted."""
         scale = np.exp(soft_limit(motion.strength * np.log(motion.scale), MOST_LOG_SCALE))
         pivot = self._rest[STABLE].mean(axis=0) + self._size * self._rotation @ PIVOT
         shift = motion.strength * motion.translation.astype(np.float64)

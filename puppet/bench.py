@@ -80,8 +80,7 @@ def bench(
 ) -> Report:
     """Let `driver`, painted in `motion`, sit before the camera and drive `puppet`."""
     clip = _Clip(_film(engine, driver, motion))
-    camera: Paced[Frame] = Paced(clip)
-    live = Live(camera, engine=engine, embedding=puppet, retargeter=Retargeter(), sinks=[_Nowhere()])
+    live = Live(Paced[Frame](clip), engine=engine, embedding=puppet, retargeter=Retargeter(), sinks=[_Nowhere()])
     with live:
         time.sleep(WARM_UP_S)
         before, lost = live.timings.snapshot(), live.drops

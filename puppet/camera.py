@@ -205,9 +205,14 @@ T_co = TypeVar("T_co", bound=Frame | Landmarks | None, covariant=True)
 
 
 class _Played(Protocol[T_co]):
-    fps: Fraction
-    width_px: int
-    height_px: int
+    @property
+    def fps(self) -> Fraction: ...
+
+    @property
+    def width_px(self) -> int: ...
+
+    @property
+    def height_px(self) -> int: ...
 
     def __iter__(self) -> Iterator[T_co]: ...
 

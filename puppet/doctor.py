@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from puppet.settings import asset, cache_dir, config_dir, sample_portraits, version
+from puppet import __version__
+from puppet.settings import asset, cache_dir, config_dir, sample_portraits
 from puppet.types import Engine, PuppetError
 
 TRIAL_SIZE_PX = 256
@@ -22,13 +23,6 @@ CHECKSUMS = "SHA256SUMS"  # of all bundled files, as sha256sum writes it
 REINSTALL = "Install the program again."
 START = "Start the program with start.py, which installs what is missing."
 LIBRARIES = ("numpy", "cv2", "mediapipe", "av", "PIL", "PySide6.QtWidgets")
-
-VIRTUAL_CAMERA_ADVICE = {
-    "Linux": "Install v4l2loopback (Debian, Ubuntu: sudo apt install v4l2loopback-dkms), then "
-    'sudo modprobe v4l2loopback exclusive_caps=1 card_label="Puppet".',
-    "Windows": "Install OBS Studio (obsproject.com) or Unity Capture; OBS must not be using its virtual camera.",
-    "Darwin": "Install OBS Studio 30 or later (obsproject.com), and start and stop its virtual camera once.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +38,7 @@ class Finding:
 
 def examine(backends: Iterable[str], load: Callable[[str], Engine]) -> Iterator[Finding]:
     """Check one thing after the other; `load` makes the engine of a name in `backends`."""
-    yield Finding("puppet", True, version())
+    yield Finding("puppet", True, __version__)
     yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield from map(_library, LIBRARIES)
     yield _bundled_files()
@@ -125,13 +119,14 @@ def _cameras() -> Finding:
 
 
 def _virtual_camera() -> Finding:
-    """Opening one is the only sure test, and says who holds it if it is busy."""
+    """Opening one is the only sure test."""
     name = "virtual camera"
     try:
-        import pyvirtualcam
-
-        with pyvirtualcam.Camera(width=1280, height=720, fps=30) as camera:
-            return Finding(name, True, f"{camera.device} ({camera.backend})")
-    except (ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        return Finding(name, False, reason, VIRTUAL_CAMERA_ADVICE[platform.system()], vital=False)
+        from puppet.virtual_camera import VirtualCamera, VirtualCameraUnavailable
+    except ImportError as error:
+        return Finding(name, False, str(error), START, vital=False)
+    try:
+        with VirtualCamera() as camera:
+            return Finding(name, True, camera.status.device)
+    except VirtualCameraUnavailable as error:
+        return Finding(name, False, error.check.problem, error.check.advice, vital=False)

@@ -16,6 +16,7 @@ from puppet.headpose import (
     frontal_rotation,
     head_size,
     rotation_vector,
+    to_space,
 )
 from puppet.proportions import EYE_CORNERS, travel
 from puppet.smoothing import smoothstep
@@ -35,6 +36,8 @@ SHUT_GAP: Final = 0.055
 LEAST_RANGE: Final = 0.06  # between shut and open, or noise would blink
 NEARLY_SHUT: Final = 0.25  # opening below which an eye is drawn to shut: no portrait sleeps with a slit
 BLINK_DOUBTFUL, BLINK_SURE = 0.55, 0.75  # eyeBlink blendshape
+MOUTH_OPEN: Final = 0.6  # mouth_gap that counts as wide open: 3 cm on average, of 5
+MOUTH_GAINS: Final = (0.75, 1.35)  # within which a driver's opening is scaled to that
 ONE_EYE, WINK = 0.25, 0.6  # difference in opening: below it is half noise, above it is meant
 
 
@@ -54,8 +57,8 @@ class Reading:
 
 
 def to_frontal(landmarks: Landmarks) -> Array:
-    """The (478, 3) points turned to face the viewer, px."""
-    points: Array = landmarks.points.astype(np.float64) @ frontal_rotation(landmarks)
+    """The (478, 3) points in space turned to face the viewer, px."""
+    points: Array = to_space(landmarks) @ frontal_rotation(landmarks)
     return points
 
 
@@ -65,6 +68,13 @@ def eye_gaps(frontal: Array | Floats) -> Array:
     corners = frontal[EYE_CORNERS]
     gaps: Array = gap / np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)
     return gaps
+
+
+def mouth_gap(frontal: Array | Floats) -> float:
+    """Mean gap between the lips over the width of the mouth, of (478, 3) points in frontal axes."""
+    upper, lower = list(facemesh.LIP_ROWS_UPPER[-1]), list(facemesh.LIP_ROWS_LOWER[0])
+    left, right = frontal[[facemesh.LIP_OUTER_UPPER[0], facemesh.LIP_OUTER_UPPER[-1]]]
+    return float(np.maximum(frontal[lower, 1] - frontal[upper, 1], 0.0).mean() / np.linalg.norm(right - left))
 
 
 def eye_gaze(frontal: Array) -> Array:
@@ -80,7 +90,8 @@ class ExpressionReader:
 
     def __init__(self, calibration: Calibration) -> None:
         neutral = calibration.neutral
-        self._rest = neutral.points.astype(np.float64)
+        self._height_px = neutral.height_px
+        self._rest = to_space(neutral)
         self._rotation = frontal_rotation(neutral)
         self._turn = rotation_vector(self._rotation)
         self._size = head_size(self._rest)
@@ -88,15 +99,16 @@ class ExpressionReader:
         self._travel = travel(self._frontal)
         self._pivot = self._rest[STABLE].mean(axis=0) + self._size * self._rotation @ PIVOT
         self._gaze = eye_gaze(self._frontal)
+        self._gains = _gains(calibration)
         self._open = calibration.eye_open.astype(np.float64)
         self._shut = np.minimum(calibration.eye_closed.astype(np.float64), self._open - LEAST_RANGE)
 
     def __call__(self, landmarks: Landmarks) -> Reading:
-        points = landmarks.points.astype(np.float64)
+        points = to_space(landmarks) * (self._height_px / landmarks.height_px)  # the camera may have changed its size
         own = frontal_rotation(landmarks)
         head = fit_similarity(self._rest[STABLE], points[STABLE], rotation=own @ self._rotation.T)
         frontal = head.undo(points) @ self._rotation  # the head held as it is at rest, seen from its front
-        expression = (frontal - self._frontal) / (self._size * self._travel)
+        expression = self._gains * (frontal - self._frontal) / (self._size * self._travel)
         expression[LIDS_AND_IRISES] = 0.0
         expression = canonical.SPREAD @ expression
         eyes = self._eyes(eye_gaps(frontal), landmarks)
@@ -124,3 +136,10 @@ class ExpressionReader:
         weight = np.minimum(eyes, 1.0) + 1e-3
         shift: Array = np.tile(weight @ (gaze - self._gaze) / weight.sum(), (2, 1))
         return shift
+
+
+def _gains(calibration: Calibration) -> Array:
+    """(478, 3) how much the opening of this driver's mouth is enlarged, so that its widest is a wide one."""
+    gain = np.clip(MOUTH_OPEN / calibration.mouth_open, *MOUTH_GAINS) if calibration.mouth_open > 0.0 else 1.0
+    gains: Array = 1.0 + canonical.LOWER_FACE[:, None] * [0.0, gain - 1.0, gain - 1.0]
+    return gains

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from puppet.headpose import FIELD_OF_VIEW
 from puppet.tracking import FaceDetector, face_width_px, settle
 from puppet.types import Floats, Image, Landmarks
 
@@ -25,7 +26,6 @@ TURNS_DEG = (30, -30, 60, -60, 90, -90)
 CLOSE_UP = 2.5  # face widths
 AGREEMENT = 0.15  # face widths that the points of two looks at one face may lie apart
 BYSTANDER = 0.25  # of the largest face's width; what is smaller is not worth a word
-FIELD_OF_VIEW = math.radians(63)  # vertical, of the camera that FaceLandmarker assumes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,66 +63,126 @@ class View:
         pose = face.pose.astype(float)
         pose[:2, :3] = turn @ pose[:2, :3]
         x, y, z = face.pose[:3, 3]
-        focal_view = _focal_px(face.height_px)
+        focal_view = focal_px(face.height_px)
         seen = np.array([face.width_px / 2 - focal_view * x / z, face.height_px / 2 + focal_view * y / z])
         centre = np.array(self.picture_size_px) / 2
         offset = inverse[:, :2] @ seen + inverse[:, 2] - centre
-        focal = _focal_px(self.picture_size_px[1])
+        focal = focal_px(self.picture_size_px[1])
         depth = z * scale * focal / focal_view
         pose[:3, 3] = (-offset[0] * depth / focal, offset[1] * depth / focal, depth)
         return pose.astype(np.float32)
 
 
-def find_face(image: Image) -> Landmarks | None:
-    """The largest face of an (H, W, 3) uint8 RGB picture, with settled points; says so when there are more."""
+Place = tuple[float, float]  # px of the picture: x, y
+
+
+def find_face(image: Image, *, at: Place | None = None) -> Landmarks | None:
+    """The face of an (H, W, 3) uint8 RGB picture that is nearest to the place `at`, with settled points.
+
+    By default it is the largest one; that there were more is then said in the log.
+    """
+    small, scale = _searchable(image)
+    finding = _search(small)
+    if finding is None:
+        return None
+    if at is None:
+        _announce(finding.faces)
+        face = finding.faces[0]
+    else:
+        x, y = at[0] * scale, at[1] * scale
+        face = min(finding.faces, key=lambda each: math.dist(_centre(each), (x, y)))
+    return _enlarged(finding.settled(face), image, scale)
+
+
+def find_faces(image: Image) -> list[Landmarks]:
+    """All faces of a picture, the largest first, each with settled points."""
+    small, scale = _searchable(image)
+    finding = _search(small)
+    return [_enlarged(finding.settled(face), image, scale) for face in finding.faces] if finding else []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finding:
+    """The faces of a picture, and where they were seen."""
+
+    image: Image
+    faces: list[Landmarks]  # one at least, the largest first
+    treated: Image  # the treatment of the image that shows them,
+    angle_deg: float  # when it is turned by so much
+    plainly: bool  # the one face there is was seen in the image as it is
+
+    def settled(self, face: Landmarks) -> Landmarks:
+        if self.plainly and (settled := settle(self.image)) is not None:
+            return settled  # no view in between: the very points that a tracker gives
+        return close_up(self.image, self.treated, face, angle_deg=self.angle_deg)
+
+
+def _searchable(image: Image) -> tuple[Image, float]:
+    """The picture at a size worth searching, and its scale."""
     height_px, width_px = image.shape[:2]
-    if max(height_px, width_px) > SEARCH_PX:
-        scale = SEARCH_PX / max(height_px, width_px)
-        small = cv2.resize(image, (round(width_px * scale), round(height_px * scale)), interpolation=cv2.INTER_AREA)
-        face = find_face(small.astype(np.uint8))
-        return face and replace(face, points=face.points / np.float32(scale), width_px=width_px, height_px=height_px)
+    scale = SEARCH_PX / max(height_px, width_px)
+    if scale >= 1:
+        return image, 1.0
+    small = cv2.resize(image, (round(width_px * scale), round(height_px * scale)), interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8), scale
+
+
+def _enlarged(face: Landmarks, image: Image, scale: float) -> Landmarks:
+    """A face of the picture that was searched, in px of `image`."""
+    if scale == 1.0:
+        return face
+    return replace(face, points=face.points / np.float32(scale), width_px=image.shape[1], height_px=image.shape[0])
+
+
+def _search(image: Image) -> _Finding | None:
     with FaceDetector(faces=MOST_FACES) as detector:
         whole = detector(image)
         found = _sure(detector, image, [*whole, *_seen(detector, image, PARTS)])
         found = found or _sure(detector, image, _seen(detector, image, SMALL_PARTS))
     if found:
-        _announce(found)
-        only = len(whole) == len(found) == 1 and whole[0] is found[0]
-        if only and (settled := settle(image)) is not None:
-            return settled  # no view in between: the very points that a tracker gives
-        return _close_up(image, image, found[0])
+        return _Finding(image, found, image, 0, plainly=len(whole) == len(found) == 1 and whole[0] is found[0])
     with FaceDetector(faces=MOST_FACES, confidence=LOW_CONFIDENCE) as detector:
         for treated, angle_deg in _harder(image):
             seen = _seen(detector, treated, PARTS, angle_deg=angle_deg)
             found = _sure(detector, treated, seen, angle_deg=angle_deg)
             if found:
-                _announce(found)
-                return _close_up(image, treated, found[0], angle_deg=angle_deg)
+                return _Finding(image, found, treated, angle_deg, plainly=False)
     return None
 
 
 def _harder(image: Image) -> Iterator[tuple[Image, float]]:
     """What to try when the plain picture shows no face: treated pictures, and how far to turn the views of them."""
-    yield image, 0
-    lightness, green_red, blue_yellow = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2LAB))
-    lightness = cv2.createCLAHE(clipLimit=4, tileGridSize=(8, 8)).apply(lightness)
-    contrast = cv2.cvtColor(cv2.merge([lightness, green_red, blue_yellow]), cv2.COLOR_LAB2RGB).astype(np.uint8)
-    yield contrast, 0
-    yield cv2.cvtColor(lightness, cv2.COLOR_GRAY2RGB).astype(np.uint8), 0
-    strokes_px = max(image.shape) // 150 * 2 + 1
-    yield cv2.medianBlur(image, strokes_px).astype(np.uint8), 0
+    for treated in treatments(image):
+        yield treated, 0
+    contrast = _contrasty(image)
     for angle_deg in TURNS_DEG:
         yield contrast, angle_deg
+
+
+def treatments(image: Image) -> Iterator[Image]:
+    """The picture itself, then what may show a face more clearly: more contrast, no colour, no brush strokes."""
+    yield image
+    contrast = _contrasty(image)
+    yield contrast
+    yield cv2.cvtColor(cv2.cvtColor(contrast, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8)
+    strokes_px = max(image.shape) // 150 * 2 + 1
+    yield cv2.medianBlur(image, strokes_px).astype(np.uint8)
+
+
+def _contrasty(image: Image) -> Image:
+    lightness, green_red, blue_yellow = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2LAB))
+    lightness = cv2.createCLAHE(clipLimit=4, tileGridSize=(8, 8)).apply(lightness)
+    return cv2.cvtColor(cv2.merge([lightness, green_red, blue_yellow]), cv2.COLOR_LAB2RGB).astype(np.uint8)
 
 
 def _seen(detector: FaceDetector, image: Image, parts: Iterable[float], *, angle_deg: float = 0) -> Iterator[Landmarks]:
     """The faces in overlapping squares whose sides are these parts of the picture's longer side."""
     height_px, width_px = image.shape[:2]
     for side_px in (part * max(height_px, width_px) for part in parts):
-        softened = _softened(image, side_px)
+        smooth = softened(image, side_px)
         for x in _centres(width_px, side_px):
             for y in _centres(height_px, side_px):
-                view = View.square(softened, (x, y), side_px, angle_deg=angle_deg)
+                view = View.square(smooth, (x, y), side_px, angle_deg=angle_deg)
                 for face in detector(view.image):
                     inside = (face.points[:, :2] > 0).all(axis=1) & (face.points[:, :2] < VIEW_PX).all(axis=1)
                     if inside.mean() > 0.95:
@@ -136,7 +196,7 @@ def _sure(detector: FaceDetector, image: Image, faces: Iterable[Landmarks], *, a
         if any(_distance_px(face, other) < face_width_px(other) / 2 for other in sure):
             continue
         side_px = CLOSE_UP * face_width_px(face)
-        view = View.square(_softened(image, side_px), _centre(face), side_px, angle_deg=angle_deg)
+        view = View.square(softened(image, side_px), _centre(face), side_px, angle_deg=angle_deg)
         again = [view.in_picture(each) for each in detector(view.image)]
         mirrored = detector(np.ascontiguousarray(view.image[:, ::-1]))
         if any(_distance_px(face, each) < AGREEMENT * face_width_px(face) for each in again) and any(
@@ -146,7 +206,7 @@ def _sure(detector: FaceDetector, image: Image, faces: Iterable[Landmarks], *, a
     return sorted(sure, key=face_width_px, reverse=True)
 
 
-def _softened(image: Image, side_px: float) -> Image:
+def softened(image: Image, side_px: float) -> Image:
     """The picture without the detail that a view of that side cannot hold."""
     if side_px <= VIEW_PX:
         return image
@@ -167,7 +227,7 @@ def _announce(faces: list[Landmarks]) -> None:
         logger.warning("%d faces found; took the largest", count)
 
 
-def _close_up(image: Image, treated: Image, face: Landmarks, *, angle_deg: float = 0) -> Landmarks:
+def close_up(image: Image, treated: Image, face: Landmarks, *, angle_deg: float = 0) -> Landmarks:
     """The same face with settled points, from the untreated picture if it is to be seen there."""
     side_px = CLOSE_UP * face_width_px(face)
     to_px = round(max(VIEW_PX, side_px))
@@ -188,5 +248,6 @@ def _distance_px(one: Landmarks, other: Landmarks) -> float:
     return float(np.linalg.norm(one.points[:, :2] - other.points[:, :2], axis=1).mean())
 
 
-def _focal_px(height_px: int) -> float:
+def focal_px(height_px: int) -> float:
+    """Of the camera that FaceLandmarker supposes before a picture of that height."""
     return height_px / (2 * math.tan(FIELD_OF_VIEW / 2))

@@ -1,16 +1,22 @@
-"""The live puppet: tracker, retargeter and engine around one source, for the window, the bench and any live sink."""
+"""The live puppet: a source, and tracker, retargeter and engine around it, for the window, the bench and any sink."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from puppet.camera import Paced, Webcam, cameras
 from puppet.motion import Retargeter
-from puppet.pipeline import Pipeline
+from puppet.pipeline import MotionSink, Pipeline
+from puppet.recording import Recording
+from puppet.settings import asset
 from puppet.timings import Timings
 from puppet.tracking import FaceTracker
 from puppet.types import Calibration, Closing, Engine, Frame, Image, Landmarks, Motion, PortraitEmbedding, Sink
+from puppet.video import CameraError, VideoFile
 
 
 class Source(Closing, Protocol):
@@ -19,11 +25,50 @@ class Source(Closing, Protocol):
     def __iter__(self) -> Iterator[Frame | Landmarks | None]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedSource:
+    """What drives a live portrait."""
+
+    source: Source
+    camera: str = ""  # its name, if it is one
+    notice: str = ""  # what the user should know of it
+
+
+def open_source(wanted: str | None) -> OpenedSource:
+    """Open a camera by number or name, or a video or `.motion` file, to be played over and over.
+
+    None opens the first camera that works or, if there is none, the bundled motion. Raises PuppetError.
+    """
+    known = {str(info.device): info.name for info in cameras()}
+    if wanted is None:
+        return _open_any(known)
+    if wanted.isdecimal():
+        return OpenedSource(Webcam(int(wanted)), camera=known.get(wanted, wanted))
+    path = Path(wanted)
+    if wanted in known.values() or path.is_char_device():
+        return OpenedSource(Webcam(wanted), camera=wanted)
+    if path.suffix.lower() == ".motion":
+        return OpenedSource(Paced[Landmarks | None](Recording.load(path)))
+    return OpenedSource(Paced[Frame](VideoFile(path)))
+
+
+def _open_any(known: dict[str, str]) -> OpenedSource:
+    reason = "No camera was found."
+    for device, name in known.items():
+        try:
+            return OpenedSource(Webcam(int(device)), camera=name)
+        except CameraError as error:
+            reason = str(error)
+    notice = f"{reason} The bundled motion plays instead; connect a camera and start again."
+    return OpenedSource(Paced[Landmarks | None](Recording.load(asset("sample.motion"))), notice=notice)
+
+
 class Live:
     """Runs from `__enter__` to `close`, which ends every thread within two seconds.
 
     embedding: whom to paint. Assign another one at any time: the portrait is swapped between two frames.
-    calibrated: called in the tracker's thread with each new rest of the driver.
+    controls: sliders and switches. Assign others at any time: the next picture is retargeted with them.
+    calibrated: called in the tracker's thread with each new rest that was taken of the driver.
     face_in_sight: whether the source's newest picture showed a face.
     The source is closed with it; engine and sinks stay the caller's, to be closed later.
     """
@@ -44,7 +89,9 @@ class Live:
         self.face_in_sight = True
         self._retargeter = retargeter
         self._calibrated = calibrated
+        self.controls = retargeter.controls
         self._recalibrate = False
+        self._given: Calibration | None = None  # to be put in force in the tracker's thread
         self._tracker: FaceTracker | None = None
         self._pipeline = Pipeline(
             source, track=self._track, retarget=self._retarget, animate=self._animate, sinks=sinks
@@ -67,9 +114,34 @@ class Live:
         """What ended it, if something did."""
         return self._pipeline.error
 
+    @property
+    def failed_sinks(self) -> list[tuple[Sink | MotionSink, BaseException]]:
+        """Those that were left out, and why."""
+        return self._pipeline.failed_sinks
+
+    def add_sink(self, sink: Sink) -> None:
+        """Send it the frames from now on, in a thread of its own. From any thread."""
+        self._pipeline.add_sink(sink)
+
+    def add_motion_sink(self, sink: MotionSink) -> None:
+        """The same for what is tracked."""
+        self._pipeline.add_motion_sink(sink)
+
+    def remove_sink(self, sink: Sink | MotionSink) -> bool:
+        """Send it nothing more, and wait until it is free to be closed: whether it is. From any thread."""
+        return self._pipeline.remove_sink(sink)
+
     def recalibrate(self) -> None:
         """Take the driver's rest anew from the next second."""
         self._recalibrate = True
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Put this one in force, from the next picture on. From any thread."""
+        self._given = calibration
+
+    def join(self) -> None:
+        """Wait until the source ends; raises the error of the stage that failed, if one did."""
+        self._pipeline.join()
 
     def close(self) -> None:
         self._source.close()  # first: the camera's thread may be waiting for a picture
@@ -95,6 +167,11 @@ class Live:
         """The retargeter belongs to this thread: what others ask of it is done here."""
         retargeter = self._retargeter
         self.face_in_sight = landmarks is not None
+        if retargeter.controls is not self.controls:
+            retargeter.controls = self.controls
+        given, self._given = self._given, None
+        if given is not None:
+            retargeter.calibration = given
         if self._recalibrate:
             self._recalibrate = False
             retargeter.recalibrate()

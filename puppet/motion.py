@@ -13,7 +13,8 @@ from puppet import canonical
 from puppet.adaptation import target_points
 from puppet.expression import ExpressionReader, Reading
 from puppet.headpose import STABLE, Similarity, fit_similarity, head_size, rotation_matrix, rotation_vector
-from puppet.neutral import neutral_of
+from puppet.idle import Blinks, sway
+from puppet.neutral import neutral_of, with_ranges_of
 from puppet.smoothing import OneEuro, Smoothness, smoothstep
 from puppet.types import LANDMARK_COUNT, Calibration, Controls, Landmarks, Motion
 
@@ -67,15 +68,21 @@ def _mix(a: Motion, b: Motion, u: float) -> Motion:
         expression=((1.0 - v) * a.expression + v * b.expression).astype(np.float32),
         eyes=((1.0 - v) * a.eyes + v * b.eyes).astype(np.float32),
         gaze=((1.0 - v) * a.gaze + v * b.gaze).astype(np.float32),
+        look=(1.0 - v) * a.look + v * b.look,
         absolute=absolute,
         strength=strength,
     )
 
 
+def _switches(controls: Controls) -> tuple[bool, ...]:
+    return controls.freeze, controls.auto_blink, controls.look_at_camera, controls.idle
+
+
 class Retargeter:
     """Turns one driver's tracked faces, in the order of time, into Motions. Belongs to one thread.
 
-    `controls`, `calibration` and `portrait` may be assigned between calls. Relative mode needs a Calibration:
+    `controls`, `calibration` and `portrait` may be assigned between calls; sliders act at once, switches ease in, of
+    which absolute mode knows only `freeze`. Relative mode needs a Calibration:
     without one it is taken from the first second, during which the portrait rests. Absolute mode knows none; it
     needs `portrait`, the landmarks of the picture to be animated: if the driver's first face lies over that one, the
     points go over as fractions of the picture's width, otherwise by the similarity that lays the first face over it.
@@ -90,10 +97,11 @@ class Retargeter:
         portrait: Landmarks | None = None,
     ) -> None:
         self.mode: Final = mode
-        self.controls = controls
+        self._controls = controls
         self._pose, self._expression, self._eyes = OneEuro(POSE), OneEuro(EXPRESSION), OneEuro(EYES)
         self._points = OneEuro(POINTS)
         self._gaze = np.zeros((2, 2))  # the last that was seen
+        self._blinks = Blinks()
         self._stamp_ns: int | None = None  # the last time_ns
         self._now_ns = 0  # our own clock: time_ns without its jumps
         self._lost_ns: int | None = None
@@ -109,6 +117,17 @@ class Retargeter:
             self.recalibrate()
         else:
             self._reader = ExpressionReader(calibration)
+
+    @property
+    def controls(self) -> Controls:
+        """Sliders and switches."""
+        return self._controls
+
+    @controls.setter
+    def controls(self, controls: Controls) -> None:
+        if _switches(controls) != _switches(self._controls):
+            self._ease_in()
+        self._controls = controls
 
     @property
     def calibration(self) -> Calibration | None:
@@ -131,15 +150,20 @@ class Retargeter:
         self._portrait, self._overlay = portrait, None
 
     def recalibrate(self) -> None:
-        """Take the rest anew from the next second; until then the old one, if any, stays in force."""
+        """Take the rest anew from the next second; until then the old one, if any, stays in force.
+
+        The ranges of eyes and mouth stay as they were measured.
+        """
         self._samples = []
 
     def __call__(self, landmarks: Landmarks | None, *, index: int, time_ns: int) -> Motion:
-        """The Motion of one frame. None is a lost face: its Motion is held a while, then eased to rest."""
+        """The Motion of one frame. None is a lost face: its Motion is held a while, then eased to rest or idling."""
         step_ns = 0 if self._stamp_ns is None else min(max(time_ns - self._stamp_ns, 0), int(LONGEST_STEP_S * 1e9))
         self._stamp_ns, self._now_ns = time_ns, self._now_ns + step_ns
         goal = self._lost() if landmarks is None else self._found(landmarks)
-        if self._from_ns is not None:
+        if self._controls.freeze:
+            goal = self._shown  # all else goes on, so that thawing needs no time to find itself
+        elif self._from_ns is not None:
             eased_s = (self._now_ns - self._from_ns) * 1e-9
             u = float(smoothstep(eased_s / self._ease_s)) if self._ease_s > 0.0 else 1.0
             goal = _mix(self._from, goal, u)
@@ -158,7 +182,21 @@ class Retargeter:
             self._lost_ns = self._now_ns
         away_s = (self._now_ns - self._lost_ns) * 1e-9
         kept = 1.0 - float(smoothstep((away_s - HOLD_S) / EASE_OUT_S))
+        if self._controls.idle and self.mode == "relative":
+            return _mix(self._idle(), self._held, kept)
         return replace(self._held, strength=self._held.strength * kept)
+
+    def _idle(self) -> Motion:
+        pose = sway(self._now_ns)
+        return replace(
+            REST,
+            rotation=rotation_matrix(pose[:3]).astype(np.float32),
+            translation=pose[3:5].astype(np.float32),
+            scale=float(np.exp(pose[5])),
+            eyes=np.full(2, self._blinks(self._now_ns), np.float32),
+            look=float(self._controls.look_at_camera),
+            strength=1.0,
+        )
 
     def _found(self, landmarks: Landmarks) -> Motion:
         if self._lost_ns is not None:
@@ -177,10 +215,11 @@ class Retargeter:
             return
         self._samples.append((self._now_ns, landmarks))
         if self._now_ns - self._samples[0][0] >= NEUTRAL_S * 1e9:
-            self.calibration = neutral_of([face for _, face in self._samples])
+            calibration = neutral_of([face for _, face in self._samples])
+            self.calibration = with_ranges_of(self._calibration, calibration) if self._calibration else calibration
 
     def _smooth(self, reading: Reading) -> Motion:
-        now, c = self._now_ns, self.controls
+        now, c = self._now_ns, self._controls
         amount = c.smoothing
         pose = np.concatenate([reading.rotation, reading.translation, [reading.log_scale]])
         pose = c.head * self._pose(pose, time_ns=now, amount=amount)
@@ -190,13 +229,17 @@ class Retargeter:
         seen = smoothstep((reading.eyes.mean() - HIDDEN) / (SEEN - HIDDEN))
         self._gaze = self._gaze + seen * (reading.gaze - self._gaze)
         eyes = self._eyes(np.concatenate([reading.eyes, self._gaze.ravel()]), time_ns=now, amount=amount)
+        openings = np.maximum(1.0 + c.eyes * (eyes[:2] - 1.0), 0.0)
+        if c.auto_blink:
+            openings = self._blinks(now, eyes=float(openings.min())) * openings
         return Motion(
             rotation=rotation_matrix(pose[:3]).astype(np.float32),
             translation=pose[3:5].astype(np.float32),
             scale=float(np.exp(pose[5])),
             expression=expression.astype(np.float32),
-            eyes=np.maximum(1.0 + c.eyes * (eyes[:2] - 1.0), 0.0).astype(np.float32),
+            eyes=openings.astype(np.float32),
             gaze=(c.gaze * eyes[2:].reshape(2, 2)).astype(np.float32),
+            look=float(c.look_at_camera),
         )
 
     def _overlaid(self, landmarks: Landmarks) -> Motion:
@@ -204,7 +247,7 @@ class Retargeter:
         if self._overlay is None:
             self._overlay = self._lay(points)
         size = head_size(points)
-        points = size * self._points(points / size, time_ns=self._now_ns, amount=self.controls.smoothing)
+        points = size * self._points(points / size, time_ns=self._now_ns, amount=self._controls.smoothing)
         flat = self._overlay(points[:, :2])
         depth = self._overlay.scale * points[:, 2:]
         return replace(REST, absolute=np.hstack([flat, depth]).astype(np.float32), strength=1.0)

@@ -10,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puppet import canonical, facemesh
-from puppet.expression import SHUT_GAP, eye_gaps, to_frontal
-from puppet.headpose import STABLE, fit_similarity, frontal_rotation, head_size, rotation_vector
+from puppet.expression import LEAST_RANGE, SHUT_GAP, eye_gaps, mouth_gap, to_frontal
+from puppet.headpose import (
+    STABLE,
+    fit_similarity,
+    frontal_rotation,
+    head_size,
+    rotation_vector,
+    to_picture,
+    to_space,
+)
 from puppet.types import Calibration, Landmarks, PuppetError
 
 Array = NDArray[np.float64]
@@ -38,15 +46,16 @@ def neutral_of(landmarks: Sequence[Landmarks]) -> Calibration:
     frontals = [to_frontal(face) for face in landmarks]
     gaps = np.array([eye_gaps(frontal) for frontal in frontals])
     best = int(_departures(landmarks, frontals, gaps).argmin())
-    anchor = landmarks[best].points.astype(np.float64)
+    anchor = to_space(landmarks[best])
     size = head_size(anchor)
     laid = np.array([_lay(face, anchor) for face in landmarks])
     distance = np.sqrt(np.square(laid - anchor).sum(axis=2).mean(axis=1)) / size
     near = distance < NEAR
     blendshapes = np.array([face.blendshapes for face in landmarks])
+    points = _mouth_shut(np.median(laid[near], axis=0), frontal_rotation(landmarks[best]))
     neutral = replace(
         landmarks[best],
-        points=_mouth_shut(np.median(laid[near], axis=0), frontal_rotation(landmarks[best])).astype(np.float32),
+        points=to_picture(points, landmarks[best]).astype(np.float32),
         blendshapes=np.median(blendshapes[near], axis=0).astype(np.float32),
     )
     return Calibration(
@@ -54,6 +63,12 @@ def neutral_of(landmarks: Sequence[Landmarks]) -> Calibration:
         eye_closed=np.full(2, SHUT_GAP, np.float32),
         eye_open=eye_gaps(to_frontal(neutral)).astype(np.float32),
     )
+
+
+def with_ranges_of(measured: Calibration, calibration: Calibration) -> Calibration:
+    """A newly taken rest with the ranges that were measured before, of the same face."""
+    closed = np.minimum(measured.eye_closed, calibration.eye_open - LEAST_RANGE)
+    return replace(calibration, eye_closed=closed.astype(np.float32), mouth_open=measured.mouth_open)
 
 
 def _mouth_shut(points: Array, rotation: Array) -> Array:
@@ -70,18 +85,13 @@ def _mouth_shut(points: Array, rotation: Array) -> Array:
 
 
 def _lay(face: Landmarks, anchor: Array) -> Array:
-    points = face.points.astype(np.float64)
+    points = to_space(face)
     return fit_similarity(points[STABLE], anchor[STABLE])(points)
 
 
 def _departures(landmarks: Sequence[Landmarks], frontals: Sequence[Array], gaps: Array) -> Array:
     """(N,) how far each frame is from a face at rest."""
-    upper, lower = facemesh.LIP_ROWS_UPPER[-1], facemesh.LIP_ROWS_LOWER[0]
-    corners = (facemesh.LIP_OUTER_UPPER[0], facemesh.LIP_OUTER_UPPER[-1])
-    mouths = [
-        np.maximum(f[list(lower), 1] - f[list(upper), 1], 0.0).mean() / np.linalg.norm(np.subtract(*f[list(corners)]))
-        for f in frontals
-    ]
+    mouths = [mouth_gap(frontal) for frontal in frontals]
     eyes = np.maximum(np.percentile(gaps, 80, axis=0) - gaps, 0.0).mean(axis=1)
     turns = [np.linalg.norm(rotation_vector(frontal_rotation(face))) for face in landmarks]
     stable = np.array([face.points[STABLE] / head_size(face.points) for face in landmarks])

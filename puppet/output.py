@@ -30,10 +30,10 @@ class FileSink(ABC):
     success. Ctrl-C waits until a frame is written whole. Raises SinkError, after which nothing is left behind.
     """
 
-    def __init__(self, path: Path | str, *, width_px: int, height_px: int) -> None:
+    def __init__(self, path: Path | str, *, width_px: int, height_px: int, alpha: bool = False) -> None:
         self.path = Path(path)
         self.frame_count = 0
-        self._shape = height_px, width_px, 3
+        self._shape = height_px, width_px, 4 if alpha else 3
         self._target = self.path.resolve()
         self._temporary = self._target.with_name(f".{self._target.stem}-{secrets.token_hex(4)}{self._target.suffix}")
         self._resources = ExitStack()
@@ -45,7 +45,7 @@ class FileSink(ABC):
             self._begin()
 
     def send(self, frame: Frame) -> None:
-        """Append one frame; its image must have the sink's size."""
+        """Append one frame; its image must have the sink's size, and be RGBA for a sink with alpha."""
         if not self._open:
             raise SinkError(f"{self.path} is closed and takes no more frames.")
         if frame.image.shape != self._shape:

@@ -1,4 +1,4 @@
-"""Runs the stages live, each in a thread of its own: camera -> tracker -> animator -> sinks. Threads exist here only.
+"""Runs the stages live, each in a thread of its own: camera -> tracker -> animator -> sinks.
 
 Between two stages lies a `Latest`, a place for one item and never a queue: what comes too fast is dropped,
 so a slow stage costs frames, not delay. The stages are plain callables; `render` calls the same ones in a loop.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from puppet.timings import Timing, Timings
-from puppet.types import Frame, Image, Landmarks, Motion, Sink
+from puppet.types import Closing, Frame, Image, Landmarks, Motion, Sink
+from puppet.workers import Latest, Worker, run_with_timeout
 
-__all__ = ["Latest", "Pipeline", "Timing", "Timings", "Worker", "run_with_timeout"]
+__all__ = ["Latest", "MotionSink", "Pipeline", "Timing", "Timings", "Tracked", "Worker", "run_with_timeout"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,92 +27,99 @@ T = TypeVar("T")
 STOP_TIMEOUT_S = 2.0
 
 
-class Latest(Generic[T]):
-    """A place for one item: `put` replaces what was not taken yet and never blocks. Any thread may call it.
-
-    Iterating takes items until the slot is closed. An item that lies there when it closes can still be taken.
-    """
-
-    def __init__(self) -> None:
-        self.drops = 0  # items that were replaced before anybody took them
-        self.closed = False
-        self._item: T | None = None
-        self._changed = threading.Condition()
-
-    def put(self, item: T) -> bool:
-        """Leave `item` for the taker; False if the slot is closed and nobody will come for it."""
-        with self._changed:
-            if self.closed:
-                return False
-            self.drops += self._item is not None
-            self._item = item
-            self._changed.notify()
-            return True
-
-    def take(self, timeout_s: float | None = None) -> T | None:
-        """Wait for an item and take it; None when the time is over, or when the slot is closed and empty."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self.closed, timeout_s)
-            item, self._item = self._item, None
-            return item
-
-    def close(self) -> None:
-        """Wake whoever waits and accept nothing more."""
-        with self._changed:
-            self.closed = True
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[T]:
-        while (item := self.take()) is not None:
-            yield item
-
-
-class Worker:
-    """A thread that hands each of `items` to `step` until they end, `step` returns False, or one of them raises.
-
-    It keeps the error and then calls `ended(error)`. It does not keep the process alive.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        items: Iterable[T],
-        step: Callable[[T], bool],
-        *,
-        ended: Callable[[BaseException | None], None] = lambda error: None,
-    ) -> None:
-        self.name = name
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(items, step, ended), name=f"puppet-{name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self, timeout_s: float | None = None) -> bool:
-        """Whether the thread has ended within the time, or never began."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(
-        self, items: Iterable[T], step: Callable[[T], bool], ended: Callable[[BaseException | None], None]
-    ) -> None:
-        try:
-            for item in items:
-                if not step(item):
-                    break
-        except BaseException as error:  # not swallowed: whoever started the thread finds it, or gets it raised
-            self.error = error
-        ended(self.error)
-
-
 @dataclass(frozen=True, slots=True)
-class _Recorded:
-    """One step of recorded motion, stamped here because "no face" carries no stamp of its own."""
+class Tracked:
+    """What was seen in one picture of the source; stamped, because "no face" carries no stamp of its own."""
 
     landmarks: Landmarks | None
     index: int
     time_ns: int
+
+
+class MotionSink(Closing, Protocol):
+    """Takes what was tracked, as a Sink takes what was painted."""
+
+    def send(self, tracked: Tracked) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Outlet(Generic[T]):
+    sink: Sink | MotionSink
+    slot: Latest[T]
+    worker: Worker
+
+
+class _Outlets(Generic[T]):
+    """The sinks of one kind of item, which come and go at any time, each with a slot and a thread of its own.
+
+    One that fails is logged and handed to `failed`; it gets nothing more, and stays here until it is removed.
+    """
+
+    def __init__(self, failed: Callable[[Sink | MotionSink, BaseException], None]) -> None:
+        self._failed = failed
+        self._outlets: tuple[_Outlet[T], ...] = ()
+        self._lock = threading.Lock()  # around changes
+        self._started = self._closed = False
+        self._removed_drops = 0
+
+    @property
+    def drops(self) -> int:
+        return self._removed_drops + sum(outlet.slot.drops for outlet in self._outlets)
+
+    @property
+    def all_failed(self) -> bool:
+        return bool(self._outlets) and all(outlet.worker.error is not None for outlet in self._outlets)
+
+    @property
+    def workers(self) -> list[Worker]:
+        return [outlet.worker for outlet in self._outlets]
+
+    def add(self, sink: Sink | MotionSink, send: Callable[[T], None]) -> None:
+        slot: Latest[T] = Latest()
+
+        def step(item: T) -> bool:
+            send(item)
+            return True
+
+        def ended(error: BaseException | None) -> None:
+            slot.close()
+            if error is not None:
+                logger.error("%s failed and was left out: %s", type(sink).__name__, error)
+                self._failed(sink, error)
+
+        worker = Worker(f"sender to {type(sink).__name__}", slot, step, ended=ended)
+        with self._lock:
+            self._outlets = (*self._outlets, _Outlet(sink, slot, worker))
+            if self._closed:
+                slot.close()
+            if self._started:
+                worker.start()
+
+    def remove(self, sink: Sink | MotionSink) -> list[Worker]:
+        """Give `sink` nothing more; its worker, if it is here, ends with what was put before."""
+        with self._lock:
+            removed = [outlet for outlet in self._outlets if outlet.sink is sink]
+            self._outlets = tuple(outlet for outlet in self._outlets if outlet.sink is not sink)
+            for outlet in removed:
+                outlet.slot.close()
+                self._removed_drops += outlet.slot.drops
+        return [outlet.worker for outlet in removed]
+
+    def put(self, item: T) -> None:
+        for outlet in self._outlets:
+            outlet.slot.put(item)
+
+    def start(self) -> None:
+        with self._lock:
+            self._started = True
+            for outlet in self._outlets:
+                outlet.worker.start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for outlet in self._outlets:
+                outlet.slot.close()
 
 
 class Pipeline:
@@ -121,11 +129,13 @@ class Pipeline:
     track, retarget: called in the tracker's thread; `retarget(landmarks, index, time_ns)` gets None for "no face".
     animate: called in the animator's thread, the only one that touches the engine. What it paints is its own matter:
         a portrait is swapped by reassigning what `animate` refers to.
-    sinks: each is sent the frames in a thread of its own. One that fails is logged, kept in `failed_sinks` and left
-        out; the pipeline fails only with its last sink. Source and sinks stay the caller's, who closes them.
+    sinks: each is sent the frames in a thread of its own, as are those that `add_sink` brings later. One that fails is
+        logged, kept in `failed_sinks` and left out; the pipeline fails only with its last one for frames. Source and
+        sinks stay the caller's, who closes them.
 
     `timings` has the stages "track", "retarget", "animate", "send", and "age": now - capture time after sending.
-    `error` is the first error of a stage. A pipeline runs once; its methods are for one thread.
+    `error` is the first error of a stage. A pipeline runs once. Sinks may come and go from any thread; the other
+    methods are for one.
     """
 
     def __init__(
@@ -139,21 +149,29 @@ class Pipeline:
     ) -> None:
         self.timings = Timings()
         self.error: BaseException | None = None
-        self.failed_sinks: list[tuple[Sink, BaseException]] = []
+        self.failed_sinks: list[tuple[Sink | MotionSink, BaseException]] = []
         self._track, self._retarget, self._animate = track, retarget, animate
         self._last_index = -1
         self._skipped = 0
-        self._captured: Latest[Frame | _Recorded] = Latest()
+        self._captured: Latest[Frame | Tracked] = Latest()
         self._motions: Latest[Motion] = Latest()
-        self._painted: list[Latest[Frame]] = [Latest() for _ in sinks]
+        self._tracked: _Outlets[Tracked] = _Outlets(self._sink_failed)
+        self._painted: _Outlets[Frame] = _Outlets(self._sink_failed)
         self._lock = threading.Lock()  # around error and failed_sinks
         self._ending = threading.Event()
+        self._stopped = False
         self._workers = [
             Worker("camera", source, self._capture, ended=self._stage_ended(self._captured)),
-            Worker("tracker", self._captured, self._follow, ended=self._stage_ended(self._captured, self._motions)),
-            Worker("animator", self._motions, self._paint, ended=self._stage_ended(self._motions, *self._painted)),
-            *(self._sender(sink, frames) for sink, frames in zip(sinks, self._painted, strict=True)),
+            Worker(
+                "tracker",
+                self._captured,
+                self._follow,
+                ended=self._stage_ended(self._captured, self._motions, self._tracked),
+            ),
+            Worker("animator", self._motions, self._paint, ended=self._stage_ended(self._motions, self._painted)),
         ]
+        for sink in sinks:
+            self.add_sink(sink)
 
     @property
     def drops(self) -> dict[str, int]:
@@ -162,15 +180,36 @@ class Pipeline:
             "camera": self._skipped,
             "tracker": self._captured.drops,
             "animator": self._motions.drops,
-            "sinks": sum(frames.drops for frames in self._painted),
+            "sinks": self._painted.drops,
         }
 
     @property
     def running(self) -> bool:
         """Whether any thread is at work still."""
-        return not all(worker.join(0) for worker in self._workers)
+        return not all(worker.join(0) for worker in self._threads())
+
+    def add_sink(self, sink: Sink) -> None:
+        """Send it the frames from now on."""
+
+        def send(frame: Frame) -> None:
+            with self.timings.measure("send"):
+                sink.send(frame)
+            self.timings.add("age", time.monotonic_ns() - frame.time_ns)
+
+        self._painted.add(sink, send)
+
+    def add_motion_sink(self, sink: MotionSink) -> None:
+        """Send it what is tracked from now on."""
+        self._tracked.add(sink, sink.send)
+
+    def remove_sink(self, sink: Sink | MotionSink, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        """Send it nothing more; whether it is free by then. If not, it hangs, and closing it may hang, too."""
+        workers = self._painted.remove(sink) + self._tracked.remove(sink)
+        return all(worker.join(timeout_s) for worker in workers)
 
     def start(self) -> None:
+        self._painted.start()
+        self._tracked.start()
         for worker in self._workers:
             worker.start()
 
@@ -178,14 +217,14 @@ class Pipeline:
         """End every thread. One that hangs (in a driver, say) is left behind after `timeout_s`, with a warning."""
         self._end()
         deadline_s = time.monotonic() + timeout_s
-        for worker in self._workers:
+        for worker in self._threads():
             if not worker.join(max(0.0, deadline_s - time.monotonic())):
                 logger.warning("The %s hangs; it was left behind after %g s.", worker.name, timeout_s)
-        self._workers = []
+        self._stopped = True
 
     def join(self) -> None:
         """Wait until all is done, and raise the error of the stage that failed, if one did."""
-        for worker in self._workers:
+        for worker in self._threads():
             # Waking up twice a second lets Ctrl-C through on Windows, where a plain join cannot be interrupted.
             while not self._ending.is_set() and not worker.join(0.5):
                 pass
@@ -210,45 +249,36 @@ class Pipeline:
         self._last_index = index
         if isinstance(item, Frame):
             return self._captured.put(item)
-        return self._captured.put(_Recorded(item, index, time.monotonic_ns()))
+        return self._captured.put(Tracked(item, index, time.monotonic_ns()))
 
-    def _follow(self, item: Frame | _Recorded) -> bool:
+    def _follow(self, item: Frame | Tracked) -> bool:
         if isinstance(item, Frame):
             with self.timings.measure("track"):
-                landmarks = self._track(item)
-        else:
-            landmarks = item.landmarks
+                item = Tracked(self._track(item), item.index, item.time_ns)
+        self._tracked.put(item)
         with self.timings.measure("retarget"):
-            motion = self._retarget(landmarks, item.index, item.time_ns)
+            motion = self._retarget(item.landmarks, item.index, item.time_ns)
         return self._motions.put(motion)
 
     def _paint(self, motion: Motion) -> bool:
         with self.timings.measure("animate"):
             image = self._animate(motion)
-        frame = Frame(image, motion.index, motion.time_ns)
-        taken = [frames.put(frame) for frames in self._painted]
-        return any(taken)
+        self._painted.put(Frame(image, motion.index, motion.time_ns))
+        return True
 
-    def _sender(self, sink: Sink, frames: Latest[Frame]) -> Worker:
-        def send(frame: Frame) -> bool:
-            with self.timings.measure("send"):
-                sink.send(frame)
-            self.timings.add("age", time.monotonic_ns() - frame.time_ns)
-            return True
+    def _threads(self) -> list[Worker]:
+        """What may be at work still; after `stop`, nothing that would be worth waiting for."""
+        return [] if self._stopped else [*self._workers, *self._painted.workers, *self._tracked.workers]
 
-        def ended(error: BaseException | None) -> None:
-            frames.close()
-            if error is None:
-                return
-            logger.error("%s failed and was left out: %s", type(sink).__name__, error)
-            with self._lock:
-                self.failed_sinks.append((sink, error))
-            if len(self.failed_sinks) == len(self._painted):
-                self._fail(error)
+    def _sink_failed(self, sink: Sink | MotionSink, error: BaseException) -> None:
+        with self._lock:
+            self.failed_sinks.append((sink, error))
+        if self._painted.all_failed:
+            self._fail(error)
 
-        return Worker(f"sender to {type(sink).__name__}", frames, send, ended=ended)
-
-    def _stage_ended(self, *slots: Latest[Frame | _Recorded] | Latest[Motion] | Latest[Frame]) -> Callable[..., None]:
+    def _stage_ended(
+        self, *slots: Latest[Frame | Tracked] | Latest[Motion] | _Outlets[Tracked] | _Outlets[Frame]
+    ) -> Callable[..., None]:
         """What a stage does at its end: shut the slots on both of its sides, so that its neighbours end too."""
 
         def ended(error: BaseException | None) -> None:
@@ -268,35 +298,5 @@ class Pipeline:
         self._ending.set()
         self._captured.close()
         self._motions.close()
-        for frames in self._painted:
-            frames.close()
-
-
-def run_with_timeout(op: Callable[[], T], *, timeout_s: float, discard: Callable[[T], None]) -> T:
-    """Return what `op` returns, or raise what it raises; TimeoutError if it takes longer than `timeout_s`.
-
-    For calls into drivers, which may hang. Such a call cannot be ended: it goes on in its thread, and what it
-    returns too late is handed to `discard` there.
-    """
-    lock = threading.Lock()
-    results: list[T] = []
-    abandoned = False
-
-    def step(op: Callable[[], T]) -> bool:
-        result = op()
-        with lock:
-            results.append(result)
-        if abandoned:
-            discard(result)
-        return True
-
-    worker = Worker("driver call", [op], step)
-    worker.start()
-    worker.join(timeout_s)
-    with lock:
-        abandoned = not results
-    if worker.error:
-        raise worker.error
-    if abandoned:
-        raise TimeoutError(f"The call took more than {timeout_s:g} s.")
-    return results[0]
+        self._tracked.close()
+        self._painted.close()

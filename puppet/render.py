@@ -1,4 +1,7 @@
-"""The offline loop: every driving frame becomes one painted frame, in order, with nothing dropped."""
+"""The offline loop: every driving frame becomes one painted frame, in order, with nothing dropped.
+
+The next frame is tracked while the present one is painted.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from puppet.timings import Timings
 from puppet.tracking import FaceTracker
 from puppet.types import Engine, Frame, Landmarks, PortraitEmbedding, PuppetError
 from puppet.video import VideoFile
+from puppet.workers import ahead
 
 STAGES = ("decode", "track", "retarget", "animate", "encode")
 
@@ -89,13 +93,21 @@ def render(
     no_face = 0
     sink: FileSink | None = None
     height_px, width_px = embedding.portrait.image.shape[:2]
+    alpha = embedding.backdrop is not None and embedding.backdrop.shape[2] == 4
     try:
         with _open_driver(driving, timings) as driver:
             head = _first_second(driver)
             rest = neutral_of([step.landmarks for step in head if step.landmarks])
             retarget = Retargeter(mode=mode, calibration=rest, portrait=embedding.portrait.landmarks)
             with (
-                open_sink(out, width_px=width_px, height_px=height_px, fps=driver.fps, audio_from=driver.sound) as sink,
+                open_sink(
+                    out,
+                    width_px=width_px,
+                    height_px=height_px,
+                    fps=driver.fps,
+                    alpha=alpha,
+                    audio_from=driver.sound,
+                ) as sink,
                 _bar(itertools.chain(head, driver.steps), driver, shown=progress) as steps,
             ):
                 for step in steps:
@@ -143,8 +155,7 @@ def _open_driver(path: Path, timings: Timings) -> Iterator[_Driver]:
         )
         yield _Driver(path, recording.fps, recording.width_px, recording.height_px, len(recording), None, steps)
         return
-    with VideoFile(path) as video, FaceTracker() as track:
-        steps = _tracked(video, track, timings)
+    with VideoFile(path) as video, FaceTracker() as track, ahead(_tracked(video, track, timings)) as steps:
         sound = path if video.has_audio else None
         yield _Driver(path, video.fps, video.width_px, video.height_px, video.frame_count, sound, steps)
 

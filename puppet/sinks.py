@@ -1,4 +1,4 @@
-"""Where painted frames are kept: a video, a GIF, or a folder of pictures."""
+"""Where painted frames are kept: a video, a GIF, a folder of pictures, or a single one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from puppet.output import FileSink, SinkError
 from puppet.soundtrack import Soundtrack
 from puppet.types import Image
 
-__all__ = ["FileSink", "FrameFolder", "GifWriter", "SinkError", "VideoWriter", "open_sink"]
+__all__ = ["FileSink", "FrameFolder", "GifWriter", "PictureWriter", "SinkError", "VideoWriter", "open_sink"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +107,13 @@ class GifWriter(FileSink):
 
     The palette comes last, so until then the pictures wait, losslessly, in a video file of their own. A GIF counts
     time in 1/100 s: at 30 fps pictures last 3, 3 and 4 of them in turn. Above 50 fps it plays slower than it should.
+    With alpha, what is less than half opaque is transparent.
     """
 
-    def __init__(self, path: Path | str, *, width_px: int, height_px: int, fps: Fraction) -> None:
+    def __init__(self, path: Path | str, *, width_px: int, height_px: int, fps: Fraction, alpha: bool = False) -> None:
         self._fps = min(fps, Fraction(GIF_FASTEST_FPS))
-        super().__init__(path, width_px=width_px, height_px=height_px)
+        self._pix_fmt = "rgba" if alpha else "rgb24"
+        super().__init__(path, width_px=width_px, height_px=height_px, alpha=alpha)
         if fps > GIF_FASTEST_FPS:
             logger.warning("%s plays at %d frames per second: a GIF cannot do %g.", path, GIF_FASTEST_FPS, fps)
 
@@ -121,13 +123,15 @@ class GifWriter(FileSink):
 
     def _begin(self) -> None:
         self._container = self._resources.enter_context(av.open(f"file:{self._waiting}", "w", format="matroska"))
-        self._video = _add_video(
-            self._container, "libx264rgb", self._shape, self._fps, "rgb24", {"preset": "ultrafast", "qp": "0"}
-        )
+        if self._pix_fmt == "rgb24":
+            codec, pix_fmt, options = "libx264rgb", "rgb24", {"preset": "ultrafast", "qp": "0"}
+        else:
+            codec, pix_fmt, options = "ffv1", "bgra", {"level": "3", "slices": "4"}
+        self._video = _add_video(self._container, codec, self._shape, self._fps, pix_fmt, options)
         self._container.start_encoding()
 
     def _write(self, image: Image) -> None:
-        self._container.mux(self._video.encode(VideoFrame.from_ndarray(image, format="rgb24")))
+        self._container.mux(self._video.encode(VideoFrame.from_ndarray(image, format=self._pix_fmt)))
 
     def _finish(self) -> None:
         self._container.mux(self._video.encode())
@@ -184,11 +188,6 @@ class GifWriter(FileSink):
 class FrameFolder(FileSink):
     """A folder of PNG files: frame_000000.png and so on. It is made, or must hold nothing but such files."""
 
-    def __init__(self, path: Path | str, *, width_px: int, height_px: int) -> None:
-        self._comment = PngInfo()
-        self._comment.add_text("Comment", COMMENT)
-        super().__init__(path, width_px=width_px, height_px=height_px)
-
     def _problem(self) -> str | None:
         if not self._target.is_dir():
             return "it is a file; name a folder" if self._target.exists() else super()._problem()
@@ -202,8 +201,7 @@ class FrameFolder(FileSink):
         self._temporary.mkdir()
 
     def _write(self, image: Image) -> None:
-        file = self._temporary / FRAME_NAME.format(self.frame_count)
-        Pictures.fromarray(image).save(file, pnginfo=self._comment, compress_level=PNG_COMPRESSION)
+        _save_png(image, self._temporary / FRAME_NAME.format(self.frame_count))
 
     def _finish(self) -> None:
         """Every picture is complete as soon as it is written."""
@@ -222,17 +220,44 @@ class FrameFolder(FileSink):
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
+class PictureWriter(FileSink):
+    """A snapshot: one PNG file, of the newest frame that was sent."""
+
+    def _begin(self) -> None:
+        """The file comes with the first frame."""
+
+    def _write(self, image: Image) -> None:
+        _save_png(image, self._temporary)
+
+    def _finish(self) -> None:
+        """Every picture is complete as soon as it is written."""
+
+
 def open_sink(
-    path: Path | str, *, width_px: int, height_px: int, fps: Fraction, audio_from: Path | None = None
+    path: Path | str,
+    *,
+    width_px: int,
+    height_px: int,
+    fps: Fraction,
+    alpha: bool = False,
+    audio_from: Path | None = None,
 ) -> FileSink:
-    """The sink that the suffix of `path` asks for: .mp4, .gif, or none for a folder of pictures."""
+    """The sink that the suffix of `path` asks for: .mp4, .gif, or none for a folder of pictures.
+
+    alpha: the frames are RGBA, which an MP4 cannot hold.
+    """
     suffix = Path(path).suffix.lower()
     if suffix == ".mp4":
+        if alpha:
+            raise SinkError(
+                f"{path} cannot be written: an MP4 cannot be transparent; name a .gif or a folder, "
+                "or choose another background."
+            )
         return VideoWriter(path, width_px=width_px, height_px=height_px, fps=fps, audio_from=audio_from)
     if suffix == ".gif":
-        return GifWriter(path, width_px=width_px, height_px=height_px, fps=fps)
+        return GifWriter(path, width_px=width_px, height_px=height_px, fps=fps, alpha=alpha)
     if suffix == "" or Path(path).is_dir():
-        return FrameFolder(path, width_px=width_px, height_px=height_px)
+        return FrameFolder(path, width_px=width_px, height_px=height_px, alpha=alpha)
     raise SinkError(f"{path} cannot be written: name a file that ends in .mp4 or .gif, or a folder, without a suffix.")
 
 
@@ -244,3 +269,9 @@ def _add_video(
     video.height, video.width = shape[:2]
     video.pix_fmt = pix_fmt
     return video
+
+
+def _save_png(image: Image, path: Path) -> None:
+    comment = PngInfo()
+    comment.add_text("Comment", COMMENT)
+    Pictures.fromarray(image).save(path, "PNG", pnginfo=comment, compress_level=PNG_COMPRESSION)

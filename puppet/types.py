@@ -64,6 +64,7 @@ class Motion:
     expression: Floats  # (478, 3) float32, displacement of each point from rest, frontal axes; 0 for lids and irises
     eyes: Floats  # (2,) float32, eye opening / that at rest: 0 closed, 1 rest; [0] the eye at the picture's left
     gaze: Floats  # (2, 2) float32, iris shift since rest, frontal x and y, in widths of that eye
+    look: float = 0.0  # 0..1, how far the eyes look at the viewer, wherever head and gaze turn
     absolute: Floats | None = None  # (478, 3) float32 in picture widths: the driver's points, if they are the target
     strength: float = 1.0  # how much of all this to apply; 0 is the portrait's rest
     index: int = 0
@@ -93,16 +94,17 @@ class PortraitEmbedding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """One user's face at rest and the ranges of its eyes, in the user's own units."""
+    """One user's face at rest and the ranges of its eyes and mouth, in the user's own units."""
 
     neutral: Landmarks
     eye_closed: Floats  # (2,) float32, lid gap / eye width when shut, [0] the eye at the picture's left
     eye_open: Floats  # (2,) float32, the same at rest
+    mouth_open: float = 0.0  # gap of the lips / width of the mouth when wide open; 0 if that was not measured
 
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Live sliders; 1.0 is the driver's own amount."""
+    """Live sliders, of which 1.0 is the driver's own amount, and switches."""
 
     head: float = 1.0
     mouth: float = 1.0
@@ -110,6 +112,10 @@ class Controls:
     brows: float = 1.0
     gaze: float = 1.0
     smoothing: float = 1.0  # 0 switches the one-euro filter off
+    freeze: bool = False  # the last Motion stays
+    auto_blink: bool = False  # where the driver's eyes do not blink for some seconds
+    look_at_camera: bool = False
+    idle: bool = False  # a face lost for long breathes and blinks, instead of resting
 
 
 class Closing(Protocol):

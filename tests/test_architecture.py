@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "ui": {"puppet", "calibration"},
 }
 COMPOSITION_ROOT = Path("puppet/__main__.py")
-THREADS = {Path("puppet/pipeline.py"), Path("ui/bridge.py")}
+THREADS = {Path("puppet/workers.py"), Path("ui/bridge.py")}
 HEAVY = ("cv2", "numpy", "mediapipe", "PySide6", "torch", "av", "PIL")
 SOURCES = sorted(path.relative_to(ROOT) for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 

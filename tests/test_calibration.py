@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from synthetic_face import face
 from calibration import collect, store
 from calibration.collect import Collector, Prompt, Step
 from calibration.fit import fit, neutral_of
-from puppet.expression import eye_gaps, to_frontal
-from puppet.motion import Retargeter
+from puppet.expression import MOUTH_OPEN, eye_gaps, mouth_gap, to_frontal
+from puppet.motion import Retargeter, target_points
 from puppet.types import Calibration, Controls, Landmarks, PuppetError
 
 FRAME_NS = 40_000_000
 SHUT = (0.8, 0.85)  # a tracker never sees the lids meet
+WIDE_CM = 2.0  # that the jaw drops
 
 
 class Clock:
@@ -39,7 +41,7 @@ def feed(collector: Collector, clock: Clock, count: int, **what: object) -> Prom
 
 @pytest.fixture
 def made() -> Calibration:
-    return fit([face()] * 5, [face(shut=SHUT)] * 5)
+    return fit([face()] * 5, [face(shut=SHUT)] * 5, [face(jaw_cm=WIDE_CM)] * 5)
 
 
 def same(one: Calibration, other: Calibration) -> bool:
@@ -50,6 +52,7 @@ def same(one: Calibration, other: Calibration) -> bool:
         and (one.neutral.width_px, one.neutral.height_px) == (other.neutral.width_px, other.neutral.height_px)
         and np.array_equal(one.eye_closed, other.eye_closed)
         and np.array_equal(one.eye_open, other.eye_open)
+        and one.mouth_open == other.mouth_open
     )
 
 
@@ -69,6 +72,28 @@ def test_a_fitted_eye_shuts_wholly_where_the_tracker_sees_a_slit(made: Calibrati
     assert np.allclose(retarget(face(), index=1, time_ns=FRAME_NS).eyes, 1.0, atol=1e-3)
 
 
+def test_a_mouth_that_opens_little_opens_the_puppets_wide(made: Calibration) -> None:
+    assert made.mouth_open == pytest.approx(mouth_gap(to_frontal(face(jaw_cm=WIDE_CM))), abs=1e-6)
+    drops = []
+    for calibration in (made, replace(made, mouth_open=0.0)):
+        retarget = Retargeter(calibration=calibration, controls=Controls(smoothing=0.0))
+        points = target_points(retarget(face(jaw_cm=WIDE_CM), index=0, time_ns=0), face())
+        drops.append(points[14, 1] - face().points[14, 1])
+    assert drops[0] / drops[1] == pytest.approx(MOUTH_OPEN / made.mouth_open, rel=0.03)
+
+
+def test_a_rest_taken_anew_keeps_the_ranges(made: Calibration) -> None:
+    retarget = Retargeter(calibration=made)
+    retarget.recalibrate()
+    for index in range(30):
+        retarget(face(scale=1.1), index=index, time_ns=index * FRAME_NS)
+    taken = retarget.calibration
+    assert taken is not None
+    assert not np.array_equal(taken.neutral.points, made.neutral.points)
+    assert np.allclose(taken.eye_closed, made.eye_closed)
+    assert taken.mouth_open == made.mouth_open
+
+
 def test_a_blink_among_the_frames_at_rest_changes_nothing() -> None:
     calm = fit([face()] * 9, [face(shut=SHUT)] * 9)
     blinked = fit([face()] * 9 + [face(shut=(1.0, 1.0))] * 3, [face(shut=SHUT)] * 9 + [face(shut=(0.5, 0.5))])
@@ -83,11 +108,12 @@ def test_a_blink_among_the_frames_at_rest_changes_nothing() -> None:
         ([face()], [], "shut both eyes"),
         ([face()], [face()] * 5, "still 100% open"),
         ([face()], [face(shut=(1.0, 0.0))] * 5, "still 100% open"),
+        ([face()], [face(shut=SHUT)], "open it wide"),
     ],
 )
 def test_what_cannot_be_fitted_is_said(rest: list[Landmarks], shut: list[Landmarks], message: str) -> None:
     with pytest.raises(PuppetError, match=message):
-        fit(rest, shut)
+        fit(rest, shut, [face()])
 
 
 # --- collect
@@ -99,11 +125,13 @@ def test_the_steps_lead_to_a_calibration() -> None:
     assert prompt == Prompt(Step.REST, collect.LOOK, 0.0)
     prompt = feed(collector, clock, 50)  # two seconds
     assert (prompt.step, prompt.text) == (Step.SHUT, collect.SHUT)
-    assert prompt.progress == pytest.approx(2 / 3)
+    assert prompt.progress == pytest.approx(2 / 4)
     prompt = feed(collector, clock, 26, shut=SHUT)
+    assert prompt == Prompt(Step.OPEN, collect.OPEN, 3 / 4)
+    assert feed(collector, clock, 50, jaw_cm=0.3) == Prompt(Step.OPEN, collect.OPEN, 3 / 4)  # not wide enough
+    prompt = feed(collector, clock, 26, jaw_cm=WIDE_CM)
     assert prompt == Prompt(Step.DONE, collect.DONE, 1.0)
-    assert collector.calibration is not None
-    assert np.allclose(collector.calibration.eye_closed, eye_gaps(to_frontal(face(shut=SHUT))), atol=1e-4)
+    assert np.allclose(collector.calibration().eye_closed, eye_gaps(to_frontal(face(shut=SHUT))), atol=1e-4)
     assert collector.feed(None) == Prompt(Step.DONE, collect.DONE, 1.0)
 
 
@@ -116,8 +144,9 @@ def test_only_good_frames_count() -> None:
     assert feed(collector, clock, 30).step is Step.SHUT
     prompt = feed(collector, clock, 100)  # the eyes stay open
     assert prompt.step is Step.SHUT
-    assert prompt.progress == pytest.approx(2 / 3)
-    assert collector.calibration is None
+    assert prompt.progress == pytest.approx(2 / 4)
+    with pytest.raises(PuppetError, match="shut both eyes"):
+        collector.calibration()
 
 
 def test_a_stalled_camera_does_not_finish_a_step() -> None:

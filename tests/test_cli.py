@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from puppet import __version__
 from puppet.__main__ import main
 from puppet.recording import Recording
 from puppet.settings import asset
@@ -58,6 +59,16 @@ def missing(path: Path) -> Path:
     return path
 
 
+def a_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def endless(path: Path) -> Path:
+    path.symlink_to("/dev/zero")
+    return path
+
+
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: Path | str) -> str:
     """Runs a command that must be refused; its one sentence."""
     capsys.readouterr()
@@ -79,6 +90,10 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: Path | str) -> str:
         (one_pixel, "dot.png"),
         (plain_wall, "wall.png"),
         (nothing, "empty.jpg"),
+        (a_folder, "folder.jpg"),
+        pytest.param(
+            endless, "endless.jpg", marks=pytest.mark.skipif(sys.platform == "win32", reason="knows no such device")
+        ),
     ],
 )
 def test_bad_portrait(
@@ -100,6 +115,8 @@ def test_bad_portrait(
         (as_text, "text.mp4"),
         (as_text, "text.motion"),
         (nothing, "empty.motion"),
+        (a_folder, "folder.mp4"),
+        (a_folder, "folder.motion"),
     ],
 )
 def test_bad_driving(
@@ -129,6 +146,14 @@ def test_unwritable_output(out: str, brief: Path, tmp_path: Path, capsys: pytest
     (tmp_path / "file.txt").touch()
     assert out in refusal(capsys, "render", PORTRAIT, brief, tmp_path / out, "--size", "128")
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_motion_without_a_place_is_refused_before_it_is_tracked(
+    monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("puppet.render._open_driver")
+    out = tmp_path / "nowhere" / "out.motion"
+    assert f"there is no folder {out.parent}" in refusal(capsys, "motion", data / "face.mp4", out)
 
 
 @pytest.mark.parametrize("out", ["out.mp4", "out.gif", "out"])
@@ -228,8 +253,15 @@ def test_reader_that_goes_away(tmp_path: Path) -> None:
         assert process.stderr.read() == ""
 
 
+def test_closed_output(brief: Path, tmp_path: Path) -> None:
+    arguments = ["render", str(PORTRAIT), str(brief), str(tmp_path / "out.mp4"), "--size", "128"]
+    start = f"import sys; sys.stdout = None; from puppet.__main__ import main; sys.exit(main({arguments}))"
+    subprocess.run([sys.executable, "-c", start], check=True)
+    assert sum(1 for _ in VideoFile(tmp_path / "out.mp4")) == 5
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--version"])
     assert exit_.value.code == 0
-    assert capsys.readouterr().out.startswith("puppet ")
+    assert capsys.readouterr().out == f"puppet {__version__}\n"

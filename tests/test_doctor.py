@@ -15,6 +15,7 @@ from engines import BACKENDS, EngineUnavailable, load
 from puppet.__main__ import main
 from puppet.camera import CameraInfo
 from puppet.doctor import Finding, examine
+from puppet.preflight import Preflight
 from puppet.settings import asset
 from puppet.types import Engine
 
@@ -84,25 +85,23 @@ def test_cameras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_virtual_camera_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Device(SimpleNamespace):
-        def __enter__(self) -> Device:
+    class Opened(SimpleNamespace):
+        def __enter__(self) -> Opened:
             return self
 
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr("pyvirtualcam.Camera", lambda **_: Device(device="/dev/video7", backend="v4l2loopback"))
+    status = SimpleNamespace(device="/dev/video7")
+    monkeypatch.setattr("puppet.virtual_camera.VirtualCamera", lambda: Opened(status=status))
     finding = findings()["virtual camera"]
     assert finding.ok
     assert "/dev/video7" in finding.detail
 
 
 def test_virtual_camera_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(**_: object) -> None:
-        raise RuntimeError("'obs' backend:\n  not installed")
-
-    monkeypatch.setattr("pyvirtualcam.Camera", missing)
+    check = Preflight(problem="It is not there.", advice="Buy one.")
+    monkeypatch.setattr("puppet.virtual_camera.preflight", lambda device: check)
     finding = findings()["virtual camera"]
     assert (finding.ok, finding.vital) == (False, False)
-    assert finding.detail == "'obs' backend: not installed"
-    assert finding.advice
+    assert (finding.detail, finding.advice) == ("It is not there.", "Buy one.")

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from puppet import faces
-from puppet.faces import View, find_face
+from puppet.faces import View, find_face, find_faces
 from puppet.picture import read_picture
 from puppet.tracking import settle
 from puppet.types import Image, Landmarks
@@ -121,6 +121,19 @@ def test_the_largest_of_a_group_is_taken_and_announced(data: Path, caplog: pytes
     other = find_face(alone)
     assert other is not None
     assert width_px(other) < width_px(face)
+
+
+def test_each_of_a_group_can_be_had(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    group = read_picture(data / "group.jpg")
+    both = find_faces(group)
+    assert [width_px(face) for face in both] == sorted((width_px(face) for face in both), reverse=True)
+    assert len(both) == 2
+    for face in both:
+        x, y = face.points[:, :2].mean(axis=0)
+        chosen = find_face(group, at=(float(x) + 20, float(y) - 10))
+        assert chosen is not None
+        np.testing.assert_array_equal(chosen.points, face.points)
+    assert not caplog.records
 
 
 def test_a_single_face_is_not_announced(portrait: tuple[Image, Landmarks], caplog: pytest.LogCaptureFixture) -> None:

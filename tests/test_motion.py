@@ -10,11 +10,20 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from synthetic_face import CENTRE_PX, PX_PER_CM, face
+from synthetic_face import PX_PER_CM, face, in_space
 
 from puppet import canonical, facemesh
 from puppet.expression import eye_gaps, to_frontal
-from puppet.headpose import STABLE, fit_similarity, head_size, rotation_matrix, rotation_vector
+from puppet.headpose import (
+    STABLE,
+    Similarity,
+    fit_similarity,
+    head_size,
+    rotation_matrix,
+    rotation_vector,
+    to_picture,
+    to_space,
+)
 from puppet.motion import REST, Retargeter, neutral_of, target_points
 from puppet.recording import Recording
 from puppet.settings import asset
@@ -119,20 +128,44 @@ def test_a_rigid_motion_is_read_as_such_and_leaves_no_expression() -> None:
     turn, shift, scale = np.array([0.1, 0.25, -0.08]), np.array([12.0, -7.0]), 1.1
     motion = read(face(rotation=turn, shift_px=shift, scale=scale))
     joint = PX_PER_CM * np.array([0.0, 1.0, 5.0])  # of skull and neck, from the model's origin
-    moved = CENTRE_PX + [*shift, 0.0] + scale * rotation_matrix(turn) @ joint - (CENTRE_PX + joint)
+    moved = shift + (scale * rotation_matrix(turn) @ joint - joint)[:2]
     assert np.allclose(rotation_vector(motion.rotation.astype(np.float64)), turn, atol=1e-5)
     assert motion.scale == pytest.approx(scale, abs=1e-5)
-    assert np.allclose(motion.translation * head_size(face().points), moved[:2], atol=1e-3)
+    assert np.allclose(motion.translation * head_size(in_space(face().points)), moved, atol=1e-3)
     assert np.abs(motion.expression).max() < 1e-4
     assert np.allclose(motion.eyes, 1.0, atol=1e-4)
     assert np.allclose(motion.gaze, 0.0, atol=1e-5)
     assert (motion.index, motion.time_ns, motion.strength) == (7, 11, 1.0)
 
 
+def head_between(before: np.ndarray, after: np.ndarray) -> Similarity:
+    """How the head went in space, seen at `before` and `after`."""
+    return fit_similarity(in_space(before)[STABLE], in_space(after)[STABLE])
+
+
+def test_a_driver_moves_his_own_picture_as_his_face_moved() -> None:
+    """Off the camera's axis, where perspective counts most."""
+    rest, moved = face(shift_px=(60.0, -20.0)), face(shift_px=(56.0, -26.0), rotation=(0.1, 0.25, -0.08), scale=1.05)
+    motion = Retargeter(calibration=calibration(rest), controls=UNSMOOTHED)(moved, index=0, time_ns=0)
+    assert np.allclose(target_points(motion, rest)[:, :2], moved.points[:, :2], atol=0.01)
+
+
+def test_a_face_in_space_is_that_of_the_camera_and_comes_back() -> None:
+    seen = face(rotation=(0.2, 0.5, 0.1), shift_px=(40.0, 10.0), scale=1.2)
+    assert np.allclose(to_space(seen), in_space(seen.points), atol=1e-3)
+    assert np.allclose(to_picture(to_space(seen), seen), seen.points, atol=1e-3)
+
+
+def test_a_calibration_holds_for_another_picture_size() -> None:
+    small, moved = face(), face(rotation=(0.05, 0.2, 0.1), shift_px=(9.0, 4.0), scale=1.05)
+    large = replace(moved, points=3.0 * moved.points, width_px=3 * moved.width_px, height_px=3 * moved.height_px)
+    one, other = (drive(Retargeter(calibration=calibration(small)), [each])[0] for each in (moved, large))
+    assert np.allclose(target_points(one, small), target_points(other, small), atol=1e-3)
+
+
 def test_a_turn_is_the_same_on_another_face() -> None:
     portrait = face(identity=OTHER)
-    moved = target_points(read(face(rotation=(0.05, 0.2, 0.1))), portrait)
-    found = fit_similarity(portrait.points[STABLE].astype(np.float64), moved[STABLE].astype(np.float64))
+    found = head_between(portrait.points, target_points(read(face(rotation=(0.05, 0.2, 0.1))), portrait))
     assert np.allclose(rotation_vector(found.rotation), [0.05, 0.2, 0.1], atol=1e-4)
     assert found.scale == pytest.approx(1.0, abs=1e-4)
 
@@ -142,8 +175,7 @@ def test_turns_add_to_a_turned_portrait_and_stop_softly() -> None:
 
     def yaw(angle: float) -> float:
         moved = target_points(read(face(rotation=(0.0, angle, 0.0))), portrait)
-        fit = fit_similarity(face().points[STABLE].astype(np.float64), moved[STABLE].astype(np.float64))
-        return float(rotation_vector(fit.rotation)[1])
+        return float(rotation_vector(head_between(face().points, moved).rotation)[1])
 
     assert yaw(-0.3) == pytest.approx(0.2, abs=1e-3)
     assert yaw(0.1) == pytest.approx(0.6, abs=1e-3)
@@ -165,10 +197,7 @@ def test_half_the_strength_is_half_the_motion() -> None:
     whole, half = (target_points(replace(motion, strength=s), portrait) for s in (1.0, 0.5))
     opened = [mouth_gap(points) - mouth_gap(portrait.points) for points in (whole, half)]
     assert opened[1] == pytest.approx(opened[0] / 2.0, rel=0.1)
-    turns = [
-        rotation_vector(fit_similarity(portrait.points[STABLE].astype(float), p[STABLE].astype(float)).rotation)[1]
-        for p in (whole, half)
-    ]
+    turns = [rotation_vector(head_between(portrait.points, points).rotation)[1] for points in (whole, half)]
     assert turns == pytest.approx([0.3, 0.15], abs=1e-3)
 
 
@@ -209,8 +238,8 @@ def test_the_gaze_moves_the_iris_as_a_disc_within_the_eye() -> None:
         moved = target_points(read(face(look=(look, 0.0))), portrait)
         for side in (0, 1):
             iris, corners = list(facemesh.IRIS[side]), [facemesh.LID_UPPER[side][0], facemesh.LID_UPPER[side][-1]]
-            shift = moved[iris] - portrait.points[iris]
-            width = np.ptp(portrait.points[corners, 0])
+            shift = in_space(moved)[iris] - in_space(portrait.points)[iris]
+            width = np.ptp(in_space(portrait.points)[corners, 0])
             assert np.allclose(shift, shift[0], atol=1e-4)
             assert 0.09 < shift[0, 0] / width < most
 
@@ -379,15 +408,14 @@ def test_absolute_mode_scales_to_a_portrait_of_another_size() -> None:
 
 
 def test_absolute_mode_lays_a_face_elsewhere_over_the_portrait_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    portrait = face(shift_px=(60.0, 20.0), scale=1.3)
+    portrait = replace(face(), points=1.3 * face().points + np.array([12.0, -16.0, 0.0], np.float32))
     retarget = Retargeter(mode="absolute", controls=UNSMOOTHED, portrait=portrait)
     with caplog.at_level(logging.INFO, logger="puppet.motion"):
         motions = drive(retarget, [face(), face(jaw_cm=1.0)])
     assert len(caplog.records) == 1
     assert np.allclose(target_points(motions[0], portrait), portrait.points, atol=1e-2)
-    assert target_points(motions[1], portrait)[14, 1] == pytest.approx(
-        portrait.points[14, 1] + 1.3 * PX_PER_CM, abs=0.05
-    )
+    opened = face(jaw_cm=1.0).points[14, 1] - face().points[14, 1]
+    assert target_points(motions[1], portrait)[14, 1] == pytest.approx(portrait.points[14, 1] + 1.3 * opened, abs=1e-2)
 
 
 # --- a real driver on other people's portraits

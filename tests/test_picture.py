@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ from puppet.picture import PictureError, read_picture
 from puppet.types import Image
 
 ASTRONAUT = Path(__file__).parent.parent / "puppet/assets/portraits/astronaut.jpg"
+NOBODY = 65534  # the user without rights
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +173,20 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, original: Pillow.Image) -
             read_picture(path)
 
 
-@pytest.mark.skipif(
-    os.name == "nt" or os.geteuid() == 0, reason="permissions bind neither root nor this test's Windows"
-)
-def test_a_file_without_permission(tmp_path: Path, original: Pillow.Image) -> None:
-    original.save(tmp_path / "picture.png")
-    (tmp_path / "picture.png").chmod(0)
+@pytest.fixture
+def locked(tmp_path: Path, original: Pillow.Image) -> Iterator[Path]:
+    """A picture that may not be read; root, whom permissions do not bind, is another user meanwhile."""
+    path = tmp_path / "picture.png"
+    original.save(path)
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    yield path
+    os.seteuid(user)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_a_file_without_permission(locked: Path) -> None:
     with pytest.raises(PictureError, match="may not be read"):
-        read_picture(tmp_path / "picture.png")
+        read_picture(locked)

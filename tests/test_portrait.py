@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pytest
 from PIL import Image as Pillow
 
 from puppet import portrait
+from puppet.markers import markers_of
 from puppet.picture import PictureError
-from puppet.portrait import NoFaceError, embed, prepare
+from puppet.portrait import NoFaceError, Selection, embed, prepare
+from puppet.settings import cache_dir
 from puppet.types import Image, Motion, Portrait, PortraitEmbedding, PuppetError
 
 HOPPER = Path(__file__).parent.parent / "puppet/assets/portraits/hopper.jpg"
@@ -92,7 +93,7 @@ def test_the_second_time_comes_from_the_cache(tmp_path: Path, engine: CountingEn
 
 def test_the_users_own_folder_is_the_default(engine: CountingEngine) -> None:
     embed(HOPPER, engine, long_side_px=220)
-    assert list((Path(platformdirs.user_cache_dir("puppet")) / "portraits").glob("*.safetensors"))
+    assert list((cache_dir() / "portraits").glob("*.safetensors"))
     embed(HOPPER, engine, long_side_px=220)
     assert engine.embedded == 1
 
@@ -183,3 +184,42 @@ def test_what_is_wrong_with_the_file_is_said(tmp_path: Path, engine: CountingEng
         embed(tmp_path / "none.jpg", engine, cache=tmp_path)
     with pytest.raises(PictureError, match="is a folder"):
         embed(tmp_path, engine, cache=tmp_path)
+
+
+def test_the_selected_face_of_a_group(data: Path) -> None:
+    group = data / "group.jpg"
+    right = prepare(group, selection=Selection(face=(0.8, 0.3)), long_side_px=600)
+    x, y = right.landmarks.points[:, :2].mean(axis=0) / (right.landmarks.width_px, right.landmarks.height_px)
+    assert x > 0.5
+    crop = (0.55, 0.0, 1.0, 0.6)
+    cropped = prepare(group, selection=Selection(face=(0.8, 0.3), crop=crop), long_side_px=600)
+    assert cropped.image.shape == (360, 450, 3)  # nothing is enlarged
+    centre = cropped.landmarks.points[:, :2].mean(axis=0) / cropped.image.shape[1::-1]
+    np.testing.assert_allclose(centre, [(x - 0.55) / 0.45, y / 0.6], atol=0.01)
+    assert len({right.key, cropped.key, prepare(group, long_side_px=600).key}) == 3
+
+
+def test_markers_stand_for_a_face_that_is_not_found(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.png"
+    Pillow.new("RGB", (300, 200), (90, 120, 60)).save(plain)
+    placed = ((0.45, 0.4), (0.6, 0.4), (0.52, 0.55), (0.47, 0.68), (0.58, 0.68))
+    marked = prepare(plain, selection=Selection(markers=placed, crop=(0.2, 0.1, 0.9, 1.0)))
+    expected = [((x - 0.2) * 300, (y - 0.1) * 200) for x, y in placed]
+    np.testing.assert_allclose(markers_of(marked.landmarks), expected, atol=1.0)
+
+
+def test_a_selection_is_cached_apart(tmp_path: Path, engine: CountingEngine) -> None:
+    selection = Selection(crop=(0.1, 0.0, 0.9, 0.7))
+    for _ in range(2):
+        part = embed(HOPPER, engine, selection=selection, long_side_px=220, cache=tmp_path)
+        whole = embed(HOPPER, engine, long_side_px=220, cache=tmp_path)
+    assert engine.embedded == 2
+    assert part.portrait.image.shape != whole.portrait.image.shape
+
+
+def test_a_part_that_is_too_small_is_refused() -> None:
+    with pytest.raises(PictureError, match="too small for a portrait"):
+        prepare(HOPPER, selection=Selection(crop=(0.5, 0.5, 0.6, 0.6)))
+    for crop in ((0.5, 0.0, 0.5, 1.0), (-0.1, 0.0, 1.0, 1.0), (0.0, 0.9, 1.0, 0.1)):
+        with pytest.raises(ValueError, match="no part of a picture"):
+            Selection(crop=crop)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as Pictures
 
 from puppet.camera import VideoFile
-from puppet.sinks import FileSink, FrameFolder, GifWriter, SinkError, VideoWriter, open_sink
+from puppet.sinks import FileSink, FrameFolder, GifWriter, PictureWriter, SinkError, VideoWriter, open_sink
 from puppet.types import Frame, Image
 
 FPS = Fraction(24000, 1001)
@@ -210,6 +210,18 @@ def test_folder_holds_the_very_pictures(clip: list[Frame], tmp_path: Path) -> No
         with Pictures.open(path / f"frame_00000{index}.png") as picture:
             assert picture.info["Comment"] == "Synthetic: made with Puppet"
             np.testing.assert_array_equal(np.asarray(picture), sent.image)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_snapshot_is_the_newest_picture(channels: int, tmp_path: Path) -> None:
+    path = tmp_path / "me.png"
+    pictures = [np.random.default_rng(seed).integers(0, 256, (48, 64, channels), np.uint8) for seed in range(2)]
+    sink = PictureWriter(path, width_px=64, height_px=48, alpha=channels == 4)
+    write(sink, [Frame(picture, index, 0) for index, picture in enumerate(pictures)])
+    with Pictures.open(path) as picture:
+        assert picture.info["Comment"] == "Synthetic: made with Puppet"
+        np.testing.assert_array_equal(np.asarray(picture), pictures[1])
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

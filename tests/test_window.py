@@ -1,36 +1,45 @@
-"""The window, offscreen, before a real clip: what it paints, says and swaps, and how it ends."""
+"""The window, offscreen, before a real clip: what it paints, says and does when keys are pressed, and how it ends."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pictures
 from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDropEvent, QImage
-from PySide6.QtWidgets import QApplication, QLabel, QToolButton
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QToolButton
 from pytestqt.qtbot import QtBot
 
+from calibration import store
 from engines import load
+from puppet import settings as stored
 from puppet.__main__ import main
-from puppet.camera import CameraError, Paced
-from puppet.live import Live, Source
-from puppet.motion import Retargeter
+from puppet.camera import CameraError, CameraInfo, Paced
+from puppet.library import Library
+from puppet.live import OpenedSource, Source
 from puppet.portrait import embed
 from puppet.recording import Recording
-from puppet.settings import asset, sample_portraits
-from puppet.types import Calibration, Engine, Frame, Image, Landmarks, PortraitEmbedding, Sink
+from puppet.settings import Settings, asset, sample_portraits
+from puppet.types import Frame, Image, Landmarks
 from puppet.video import VideoFile
-from ui import app
-from ui.bridge import Background, FrameInbox
-from ui.preview import Preview
-from ui.window import CALIBRATING, NO_FACE, Window
+from ui import app, language, theme
+from ui.bridge import Background, Inbox
+from ui.outputs import Outputs
+from ui.session import Session
+from ui.stage import Stage
+from ui.window import Window
 
 SIZE_PX = 128
 PATIENCE_MS = 20_000  # for a busy machine; what is waited for comes within a second
+MARK = (0, 255, 0)  # fills every picture of the marked camera
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # what the offscreen platform cannot do
 
@@ -47,52 +56,59 @@ class Unplugged(Paced[Landmarks | None]):
             yield item
 
 
-def embedding_of(path: Path) -> PortraitEmbedding:
-    with load("warp") as engine:
-        return embed(path, engine, long_side_px=SIZE_PX)
+class Pictures30:
+    """A camera that gives one picture over and over."""
+
+    def __init__(self, image: Image, *, fps: int = 30) -> None:
+        self.image, self.fps, self.width_px, self.height_px = image, Fraction(fps), image.shape[1], image.shape[0]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (Frame(self.image, index, 0) for index in range(1000))
+
+
+class Kept(list[Settings]):
+    """Every settings that the window asked to remember."""
+
+
+@pytest.fixture(autouse=True)
+def _plain(qapp: QApplication) -> Iterator[None]:
+    language.use("en")
+    theme.apply("dark")
+    yield
+    language.use("en")
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    with load("warp") as engine:
-        yield engine
+def kept() -> Kept:
+    return Kept()
 
 
 @pytest.fixture
-def rests() -> list[Calibration]:
-    """Every rest that the driver of the open window was given."""
-    return []
-
-
-@pytest.fixture
-def open_window(qtbot: QtBot, engine: Engine, rests: list[Calibration]) -> Iterator[Open]:
-    """Opens a window on a source; after the test it is closed, which must end every thread."""
+def open_window(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: Kept
+) -> Iterator[Open]:
+    """Opens a window on one source after the other; after the test it is closed, which must end every thread."""
     opened: list[Window] = []
 
-    def open_on(source: Source, *, notice: str = "") -> Window:
-        inbox = FrameInbox()
-        inbox.send(Frame(np.zeros((2, 2, 3), np.uint8), 0, 0))  # frames may come before there is a window
-        portraits = sample_portraits()
-        live = Live(
-            source,
-            engine=engine,
-            embedding=embedding_of(portraits[0]),
-            retargeter=Retargeter(),
-            sinks=[inbox],
-            calibrated=rests.append,
-        )
-        window = Window(
-            live.__enter__(), inbox, embed=embedding_of, portraits=portraits, chosen=portraits[0], notice=notice
-        )
+    def open_on(*sources: Source, camera: str = "", notice: str = "", **changes: object) -> Window:
+        rest = list(sources)
+        monkeypatch.setattr("puppet.live.open_source", lambda wanted: OpenedSource(rest.pop(0), camera, notice))
+        settings = Settings().changed({"engine.size_px": SIZE_PX, "window.recordings": str(tmp_path / "films")})
+        settings = settings.changed({name.replace("__", "."): value for name, value in changes.items()})
+        session = Session(settings, library=Library(tmp_path / "library"), load_engine=load)
+        window = Window(session, keep=kept.append)
         qtbot.addWidget(window)
         window.show()
+        window.choose("sample-astronaut")
+        session.start()
         opened.append(window)
+        wait_for(qtbot, lambda: session.is_running and session.live.timings.snapshot().get("shown") is not None)
         return window
 
     yield open_on
     for window in opened:
         window.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("puppet")]
+    wait_for(qtbot, lambda: not threads())  # what is under way in the background is not cut off
 
 
 @pytest.fixture
@@ -100,115 +116,336 @@ def sample() -> Paced[Landmarks | None]:
     return Paced(Recording.load(asset("sample.motion")))
 
 
+def threads() -> list[str]:
+    """Those that are at work for the window."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("puppet")]
+
+
+def picture_of(name: str) -> Image:
+    path = next(path for path in sample_portraits() if path.stem == name)
+    with load("warp") as engine:
+        return embed(path, engine, long_side_px=SIZE_PX).portrait.image
+
+
 def shown(window: Window) -> np.ndarray:
-    """What the preview paints, (H, W, 3)."""
-    grabbed = window.findChild(Preview).grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    """What the stage paints, (H, W, 3)."""
+    grabbed = window.findChild(Stage).grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     rows = np.frombuffer(grabbed.constBits(), np.uint8).reshape(grabbed.height(), grabbed.bytesPerLine())
     return rows[:, : 3 * grabbed.width()].reshape(grabbed.height(), grabbed.width(), 3).astype(float)
 
 
 def likeness(window: Window, picture: Image) -> float:
-    """Correlation of what is shown with `picture`, as large as fits in its middle."""
+    """Correlation of what is shown with `picture`, mirrored and as large as fits in its middle."""
     field = shown(window)
     scale = min(field.shape[0] / picture.shape[0], field.shape[1] / picture.shape[1])
-    scaled = cv2.resize(picture, None, fx=scale, fy=scale)
+    scaled = cv2.resize(picture[:, ::-1], None, fx=scale, fy=scale)
     top, left = (field.shape[0] - scaled.shape[0]) // 2, (field.shape[1] - scaled.shape[1]) // 2
     part = field[top : top + scaled.shape[0], left : left + scaled.shape[1]]
     return float(np.corrcoef(part.ravel(), scaled.ravel())[0, 1])
 
 
 def texts(window: Window) -> str:
-    return "\n".join(label.text() for label in window.findChildren(QLabel))
+    return "\n".join(label.text() for label in window.findChildren(QLabel) if label.isVisible())
 
 
-def wait_for(qtbot: QtBot, condition: Callable[[], bool]) -> None:
-    qtbot.waitUntil(condition, timeout=PATIENCE_MS)
+def said(window: Window) -> str:
+    return window.findChild(Stage).banner.text
 
 
-def portrait_buttons(window: Window) -> list[QToolButton]:
-    return window.findChildren(QToolButton)
+def wait_for(qtbot: QtBot, condition: Callable[[], object]) -> None:
+    qtbot.waitUntil(lambda: bool(condition()), timeout=PATIENCE_MS)
 
 
-def test_clip_moves_the_portrait_and_is_never_shown(open_window: Open, qtbot: QtBot, data: Path) -> None:
-    clip = VideoFile(data / "turn.mp4")
-    window = open_window(Paced(clip))
-    wait_for(qtbot, lambda: "track" in texts(window))
+def button(window: Window, name: str) -> QToolButton:
+    return next(each for each in window.findChildren(QToolButton) if each.accessibleName() == name)
+
+
+def films(tmp_path: Path, pattern: str) -> list[Path]:
+    return list((tmp_path / "films").glob(pattern))
+
+
+def test_clip_moves_the_portrait(open_window: Open, qtbot: QtBot, data: Path) -> None:
+    window = open_window(Paced(VideoFile(data / "turn.mp4")))
+    wait_for(qtbot, lambda: "tracking" in texts(window))
     first = shown(window)
     wait_for(qtbot, lambda: np.abs(shown(window) - first).mean() > 0.5)
-    assert likeness(window, embedding_of(sample_portraits()[0]).portrait.image) > 0.9
-    assert likeness(window, next(iter(clip)).image) < 0.5
-    assert "engine warp" in texts(window)
+    assert likeness(window, picture_of("astronaut")) > 0.85
+    assert "engine warp (the best that runs here)" in texts(window)
+    assert "ms behind" in texts(window)
 
 
-def test_notice_is_shown(open_window: Open, sample: Source) -> None:
-    assert "There is no camera." in texts(open_window(sample, notice="There is no camera."))
+def test_camera_is_seen_in_the_self_view_alone(open_window: Open, qtbot: QtBot, tmp_path: Path) -> None:
+    marked = Pictures30(np.full((120, 160, 3), MARK, np.uint8))
+    window = open_window(Paced(marked))
+
+    def marks(picture: np.ndarray) -> int:
+        return int((np.abs(picture - MARK).max(axis=2) < 40).sum())
+
+    for key in (Qt.Key.Key_R, Qt.Key.Key_S):
+        qtbot.keyClick(window, key)
+    assert marks(shown(window)) == 0
+    qtbot.keyClick(window, Qt.Key.Key_E)
+    wait_for(qtbot, lambda: marks(shown(window)) > 1000)
+    wait_for(qtbot, lambda: films(tmp_path, "*.png"))
+    wait_for(qtbot, lambda: "recording 0:01" in texts(window))
+    qtbot.keyClick(window, Qt.Key.Key_E)
+    wait_for(qtbot, lambda: marks(shown(window)) == 0)
+    qtbot.keyClick(window, Qt.Key.Key_R)
+    wait_for(qtbot, lambda: films(tmp_path, "puppet*.mp4"))
+    snapshot = np.asarray(Pictures.open(films(tmp_path, "*.png")[0]).convert("RGB"), float)
+    assert marks(snapshot) == 0
+    with av.open(str(films(tmp_path, "puppet*.mp4")[0])) as film:
+        assert all(marks(frame.to_ndarray(format="rgb24").astype(float)) == 0 for frame in film.decode(video=0))
 
 
-def test_portrait_is_swapped(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+def test_number_keys_swap_the_portrait(open_window: Open, qtbot: QtBot, sample: Source, kept: Kept) -> None:
     window = open_window(sample)
-    other = embedding_of(sample_portraits()[1]).portrait.image
-    assert likeness(window, other) < 0.8
-    qtbot.mouseClick(portrait_buttons(window)[1], Qt.MouseButton.LeftButton)
-    wait_for(qtbot, lambda: likeness(window, other) > 0.9)
+    hopper = picture_of("hopper")
+    assert likeness(window, hopper) < 0.8
+    qtbot.keyClick(window, Qt.Key.Key_2)
+    wait_for(qtbot, lambda: likeness(window, hopper) > 0.85)
+    assert kept[-1].window.portrait == "sample-hopper"
     qtbot.keyClick(window, Qt.Key.Key_1)
-    wait_for(qtbot, lambda: likeness(window, other) < 0.8)
-    assert [button.isChecked() for button in portrait_buttons(window)] == [True, False, False]
+    wait_for(qtbot, lambda: likeness(window, hopper) < 0.8)
 
 
 def test_dropped_picture_joins_the_portraits(
-    open_window: Open, qtbot: QtBot, sample: Source, data: Path, tmp_path: Path
+    open_window: Open, qtbot: QtBot, sample: Source, tmp_path: Path, kept: Kept
 ) -> None:
     window = open_window(sample)
     picture = tmp_path / "dropped.jpg"
-    picture.write_bytes(sample_portraits()[1].read_bytes())
+    picture.write_bytes(sample_portraits()[1].read_bytes() + b"\0")
     dropped = QMimeData()
     dropped.setUrls([QUrl.fromLocalFile(str(picture))])
     action, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     window.dropEvent(QDropEvent(QPointF(9, 9), action, dropped, buttons, keys))
-    wait_for(qtbot, lambda: len(portrait_buttons(window)) == 4)
-    assert portrait_buttons(window)[3].isChecked()
-    wait_for(qtbot, lambda: likeness(window, embedding_of(picture).portrait.image) > 0.9)
+    wait_for(qtbot, lambda: len(Library(tmp_path / "library").entries()) == 4)
 
 
-def test_picture_that_cannot_be_used_changes_nothing(
+def test_portrait_that_cannot_be_used_changes_nothing(
     open_window: Open, qtbot: QtBot, sample: Source, tmp_path: Path
 ) -> None:
     window = open_window(sample)
     picture = tmp_path / "notes.jpg"
     picture.write_text("no picture", encoding="utf-8")
-    window.choose(picture)
-    wait_for(qtbot, lambda: "notes.jpg is no picture" in texts(window))
-    assert [button.isChecked() for button in portrait_buttons(window)] == [True, False, False]
-    before = shown(window)
-    wait_for(qtbot, lambda: np.abs(shown(window) - before).mean() > 0.1)
+    window.choose(str(picture))
+    wait_for(qtbot, lambda: "notes.jpg is no picture" in said(window))
+    assert likeness(window, picture_of("astronaut")) > 0.85
 
 
-def test_key_takes_the_rest_anew(open_window: Open, qtbot: QtBot, sample: Source, rests: list[Calibration]) -> None:
+def test_key_takes_the_rest_anew_and_escape_leads_back(open_window: Open, qtbot: QtBot, sample: Source) -> None:
     window = open_window(sample)
+    rests: list[None] = []
+    window.session.calibrated.connect(lambda: rests.append(None))
     wait_for(qtbot, lambda: len(rests) == 1)
     qtbot.keyClick(window, Qt.Key.Key_C)
-    assert CALIBRATING in texts(window)
     wait_for(qtbot, lambda: len(rests) == 2)
-    wait_for(qtbot, lambda: CALIBRATING not in texts(window))
+    assert button(window, "Calibrate").isChecked()
+    qtbot.keyClick(window, Qt.Key.Key_Escape)
+    assert not button(window, "Calibrate").isChecked()
 
 
-def test_nobody_before_the_camera(open_window: Open, qtbot: QtBot, data: Path) -> None:
-    window = open_window(Paced(VideoFile(data / "no_face.mp4")))
-    wait_for(qtbot, lambda: NO_FACE in texts(window))
-    assert likeness(window, embedding_of(sample_portraits()[0]).portrait.image) > 0.97
+def test_freeze_holds_the_portrait(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+    window = open_window(sample, motion__idle=False)
+    qtbot.keyClick(window, Qt.Key.Key_F)
+    qtbot.wait(300)
+    held = shown(window)
+    qtbot.wait(300)
+    assert np.abs(shown(window) - held).max() == 0
+    qtbot.keyClick(window, Qt.Key.Key_F)
+    wait_for(qtbot, lambda: np.abs(shown(window) - held).mean() > 0.1)
 
 
-def test_camera_that_disappears(open_window: Open, qtbot: QtBot) -> None:
-    window = open_window(Unplugged(Recording.load(asset("sample.motion"))))
-    wait_for(qtbot, lambda: "The camera is gone; plug it in." in texts(window))
-    window.choose(sample_portraits()[1])
-    other = embedding_of(sample_portraits()[1]).portrait.image
-    wait_for(qtbot, lambda: likeness(window, other) > 0.97)
+def test_stop_lets_go_of_the_camera_and_start_takes_it_again(open_window: Open, qtbot: QtBot) -> None:
+    recording = Recording.load(asset("sample.motion"))
+    window = open_window(Paced[Landmarks | None](recording), Paced[Landmarks | None](recording))
+    qtbot.mouseClick(button(window, "Start"), Qt.MouseButton.LeftButton)
+    wait_for(qtbot, lambda: "puppet-animator" not in threads())
+    wait_for(qtbot, lambda: "Stopped" in texts(window))
+    qtbot.mouseClick(button(window, "Start"), Qt.MouseButton.LeftButton)
+    wait_for(qtbot, lambda: window.session.is_running)
+    wait_for(qtbot, lambda: "fps" in texts(window))
 
 
-def test_inbox_holds_the_newest_frame_and_announces_once(qtbot: QtBot) -> None:
+def test_changes_act_at_once_and_are_remembered(open_window: Open, qtbot: QtBot, sample: Source, kept: Kept) -> None:
+    window = open_window(sample)
+    window.take(window.session.settings.changed({"motion.head": 0.25, "framing.zoom": 2.0, "view.mirror_preview": False}))
+    assert window.session.live.controls.head == 0.25
+    assert kept[-1].framing.zoom == 2.0
+    wait_for(qtbot, lambda: likeness(window, picture_of("astronaut")) < 0.7)  # neither mirrored nor whole any more
+
+
+def test_background_is_exchanged(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+    window = open_window(sample)
+    window.take(window.session.settings.changed({"background.kind": "colour", "background.colour": "#0000ff"}))
+    wait_for(qtbot, lambda: (np.abs(shown(window) - (0, 0, 255)).max(axis=2) < 30).mean() > 0.05)
+
+
+def test_full_screen_shows_the_portrait_alone(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+    window = open_window(sample)
+    qtbot.keyClick(window, Qt.Key.Key_F11)
+    assert window.isFullScreen()
+    wait_for(qtbot, lambda: window.findChild(Stage).width() == window.width())
+    qtbot.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.isFullScreen()
+    wait_for(qtbot, lambda: window.findChild(Stage).width() < window.width())
+
+
+def test_fits_into_640_by_480(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+    window = open_window(sample)
+    window.resize(640, 480)
+    qtbot.wait(50)
+    assert (window.width(), window.height()) == (640, 480)
+    assert window.findChild(Stage).height() >= 180
+
+
+def test_language_and_theme_change_while_it_runs(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+    window = open_window(sample)
+    window.take(window.session.settings.changed({"window.language": "zh", "window.theme": "light"}))
+    wait_for(qtbot, lambda: [each for each in window.findChildren(QToolButton) if each.text() == "校准"])
+    assert theme.colours() is theme.LIGHT
+    first = shown(window)
+    wait_for(qtbot, lambda: np.abs(shown(window) - first).mean() > 0.2)
+
+
+def test_everything_is_reached_and_named_by_keyboard(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+    window = open_window(sample)
+    window.activateWindow()
+    reached = set()
+    for _ in range(200):
+        qtbot.keyClick(window, Qt.Key.Key_Tab)
+        focused = QApplication.focusWidget()
+        if focused is not None:
+            reached.add(focused)
+    visible = [
+        each
+        for kind in (QToolButton, QPushButton)
+        for each in window.findChildren(kind)
+        if each.isVisible() and each.isEnabled() and each.focusPolicy() != Qt.FocusPolicy.NoFocus
+    ]
+    assert visible
+    assert not [each.accessibleName() or each.text() for each in visible if each not in reached]
+    assert not [each for each in visible if not (each.accessibleName() or each.text())]
+    assert not [each.text() for each in visible if not each.toolTip()]
+
+
+def test_lost_camera_is_said_and_found_again(open_window: Open, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.observed.RETRY_S", 2.0)
+    recording = Recording.load(asset("sample.motion"))
+    window = open_window(Unplugged(recording), Paced[Landmarks | None](recording), camera="Good Cam")
+    wait_for(qtbot, lambda: "The camera is gone" in said(window))
+    held = shown(window)
+    wait_for(qtbot, lambda: np.abs(shown(window) - held).max() > 0)  # it idles
+    wait_for(qtbot, lambda: said(window) == "")
+    assert window.session.source.trouble == ""
+
+
+def test_dark_and_slow_camera_is_said(open_window: Open, qtbot: QtBot) -> None:
+    window = open_window(Paced(Pictures30(np.full((120, 160, 3), 9, np.uint8))), camera="Dark Cam")
+    wait_for(qtbot, lambda: "rather dark" in said(window))
+    window.session.source.light = 200.0
+    wait_for(qtbot, lambda: "Nobody is seen" in said(window))
+
+
+def test_notice_of_a_missing_camera(open_window: Open, qtbot: QtBot, sample: Source) -> None:
+    window = open_window(sample, notice="There is no camera.")
+    assert said(window) == "There is no camera."
+    qtbot.mouseClick(button(window, "Dismiss"), Qt.MouseButton.LeftButton)
+    assert said(window) == ""
+
+
+def test_missing_virtual_camera_is_explained(
+    open_window: Open, qtbot: QtBot, sample: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from puppet.preflight import Preflight
+
+    missing = Preflight(problem="No virtual camera is installed.", advice="Install one.")
+    monkeypatch.setattr("puppet.virtual_camera.preflight", lambda device: missing)
+    window = open_window(sample)
+    qtbot.mouseClick(button(window, "Virtual camera"), Qt.MouseButton.LeftButton)
+    wait_for(qtbot, lambda: said(window) == "No virtual camera is installed. Install one.")
+    assert not button(window, "Virtual camera").isChecked()
+
+
+def test_motion_is_recorded(open_window: Open, qtbot: QtBot, sample: Source, tmp_path: Path) -> None:
+    window = open_window(sample)
+    outputs = window.findChild(Outputs)
+    outputs.record("motion")
+    wait_for(qtbot, lambda: "recording 0:01" in texts(window))
+    outputs.stop_recording()
+    wait_for(qtbot, lambda: films(tmp_path, "*.motion"))
+    assert len(Recording.load(films(tmp_path, "*.motion")[0])) > 20
+
+
+def test_output_is_mirrored_when_asked(open_window: Open, qtbot: QtBot, tmp_path: Path, data: Path) -> None:
+    window = open_window(Paced(VideoFile(data / "no_face.mp4")), motion__idle=False, view__mirror_output=True)
+    qtbot.mouseClick(button(window, "Snapshot"), Qt.MouseButton.LeftButton)
+    wait_for(qtbot, lambda: films(tmp_path, "*.png"))
+    wait_for(qtbot, lambda: "Saved as" in said(window))
+    picture = np.asarray(Pictures.open(films(tmp_path, "*.png")[0]).convert("RGB"), float)
+    portrait = picture_of("astronaut").astype(float)
+    assert np.abs(picture - portrait[:, ::-1]).mean() < 3 < np.abs(picture - portrait).mean()
+
+
+def test_no_event_keeps_the_window_busy(open_window: Open, qtbot: QtBot, data: Path) -> None:
+    """Between two beats of a timer, the GUI's thread works for less than 50 ms, whatever the user does."""
+    window = open_window(Paced(VideoFile(data / "turn.mp4")))
+    busy_ms: list[float] = []
+    last_ns = time.thread_time_ns()
+
+    def beat() -> None:
+        nonlocal last_ns
+        now_ns = time.thread_time_ns()
+        busy_ms.append((now_ns - last_ns) / 1e6)
+        last_ns = now_ns
+
+    timer = QTimer()
+    timer.timeout.connect(beat)
+    timer.start(1)
+    qtbot.wait(200)
+    for key in (Qt.Key.Key_2, Qt.Key.Key_E, Qt.Key.Key_C, Qt.Key.Key_Escape, Qt.Key.Key_R, Qt.Key.Key_S, Qt.Key.Key_1):
+        QTimer.singleShot(0, lambda key=key: qtbot.keyClick(window, key))
+        qtbot.wait(300)
+    window.take(window.session.settings.changed({"background.kind": "blur", "framing.zoom": 1.5}))
+    qtbot.wait(500)
+    timer.stop()
+    assert len(busy_ms) > 50
+    assert max(busy_ms) < 50
+
+
+def test_rest_is_kept_for_the_same_camera(open_window: Open, qtbot: QtBot) -> None:
+    recording = Recording.load(asset("sample.motion"))
+    window = open_window(Paced[Landmarks | None](recording), camera="Rest Cam")
+    wait_for(qtbot, lambda: store.load("Rest Cam") is not None)
+    window.close()
+    kept = store.load("Rest Cam")
+    again = open_window(Paced[Landmarks | None](recording), camera="Rest Cam")
+    qtbot.wait(1500)
+    assert store.load("Rest Cam").neutral.points.tolist() == kept.neutral.points.tolist()
+    again.close()
+
+
+def test_remembered_camera_that_is_not_there(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("puppet.camera.cameras", lambda: [CameraInfo(3, "Other Cam")])
+    monkeypatch.setattr("puppet.live.cameras", lambda: [CameraInfo(3, "Other Cam")])
+    monkeypatch.setattr("puppet.live.Webcam", lambda device: Paced(Recording.load(asset("sample.motion"))))
+    settings = Settings().changed({"camera.device": "Old Cam", "engine.size_px": SIZE_PX})
+    session = Session(settings, library=Library(tmp_path), load_engine=load)
+    heard: list[str] = []
+    session.said.connect(lambda text, kind: heard.append(text))
+    session.choose("sample-astronaut")
+    session.start()
+    wait_for(qtbot, lambda: session.is_running)
+    assert session.camera == "Other Cam"
+    assert "Old Cam is not there" in heard[0]
+    session.close()
+
+
+def test_inbox_holds_the_newest_item_and_announces_once(qtbot: QtBot) -> None:
     arrivals: list[None] = []
-    with FrameInbox() as inbox:
+    with Inbox[Frame]() as inbox:
         inbox.arrived.connect(lambda: arrivals.append(None))
         frames = [Frame(np.zeros((1, 1, 3), np.uint8), index, index) for index in range(3)]
         for frame in frames:
@@ -221,7 +458,7 @@ def test_inbox_holds_the_newest_frame_and_announces_once(qtbot: QtBot) -> None:
 
 
 def test_only_the_newest_background_job_is_answered(qtbot: QtBot) -> None:
-    parent = FrameInbox()
+    parent = Inbox[Frame]()
     background = Background(parent)
     started, release = threading.Event(), threading.Event()
     answers: list[object] = []
@@ -243,66 +480,66 @@ def test_only_the_newest_background_job_is_answered(qtbot: QtBot) -> None:
     assert background.close()
 
 
-def fake_run(calls: list[dict[str, object]]) -> Callable[..., None]:
-    """Stands for app.run: lets the live puppet paint one frame, and notes what the window would have been given."""
+def run_for(monkeypatch: pytest.MonkeyPatch, until: Callable[[Window], object]) -> list[Window]:
+    """Have the program's window close itself once `until` is true of it."""
+    windows: list[Window] = []
 
-    class First(FrameInbox):
-        painted = threading.Event()
+    class Closing(Window):
+        def __init__(self, session: Session, *, keep: Callable[[Settings], None]) -> None:
+            super().__init__(session, keep=keep)
+            windows.append(self)
+            self._poll = QTimer(self)
+            self._poll.timeout.connect(lambda: self.close() if until(self) else None)
+            self._poll.start(50)
 
-        def send(self, frame: Frame) -> None:
-            self.painted.set()
-
-    def run(make_live: Callable[[Sink], Live], *, chosen: Path, portraits: Sequence[Path], **rest: object) -> None:
-        with First() as sink, make_live(sink):
-            assert sink.painted.wait(PATIENCE_MS / 1000)
-        calls.append({"chosen": chosen, **rest})
-
-    return run
+    monkeypatch.setattr("ui.app.Window", Closing)
+    return windows
 
 
 def test_without_a_camera_the_bundled_motion_plays(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, qapp: QApplication, tmp_path: Path
 ) -> None:
-    calls: list[dict[str, object]] = []
-    monkeypatch.setattr("puppet.camera.cameras", list)
-    monkeypatch.setattr("ui.app.run", fake_run(calls))
-    assert main([]) == 0
-    (call,) = calls
-    assert call["chosen"] == sample_portraits()[0]
-    assert "No camera was found" in str(call["notice"])
-    assert capsys.readouterr().err == f"puppet: {call['notice']}\n"
+    monkeypatch.setattr("puppet.live.cameras", list)
+    windows = run_for(monkeypatch, lambda window: "No camera was found" in said(window) and window.session.is_running)
+    file = tmp_path / "settings.toml"
+    assert main(["run", "--size", str(SIZE_PX), "--settings", str(file), "--theme", "light"]) == 0
+    assert len(windows) == 1
+    assert theme.colours() is theme.LIGHT
+    assert not file.exists() or stored.load(file).window.theme == "system"
 
 
-def test_video_file_as_the_camera(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path
-) -> None:
-    calls: list[dict[str, object]] = []
-    monkeypatch.setattr("ui.app.run", fake_run(calls))
-    portrait = sample_portraits()[1]
-    arguments = ["--camera", str(data / "face.mp4"), "--portrait", str(portrait), "--size", str(SIZE_PX)]
-    assert main(["run", *arguments]) == 0
-    assert calls[0]["chosen"] == portrait
-    assert capsys.readouterr().err == ""
+def test_video_file_as_the_camera(monkeypatch: pytest.MonkeyPatch, qapp: QApplication, data: Path, tmp_path: Path) -> None:
+    windows = run_for(monkeypatch, lambda window: "tracking" in texts(window))
+    arguments = ["--camera", str(data / "face.mp4"), "--portrait", str(sample_portraits()[1]), "--size", str(SIZE_PX)]
+    assert main(["run", *arguments, "--settings", str(tmp_path / "s.toml"), "--set", "motion.head=0.5"]) == 0
+    assert windows[0].session.settings.motion.head == 0.5
+    assert windows[0].session.entry.picture.name == sample_portraits()[1].name
 
 
-def test_bad_portrait_or_camera_opens_no_window(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for arguments in (["--portrait", str(tmp_path / "no.jpg")], ["--camera", str(tmp_path / "no.mp4")]):
-        assert main(["run", "--size", str(SIZE_PX), *arguments]) == 2
+def test_bad_input_opens_no_window(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[motion]\nhaed = 1.0\n", encoding="utf-8")
+    for arguments, sentence in (
+        (["--portrait", str(tmp_path / "no.jpg")], "There is no file"),
+        (["--camera", str(tmp_path / "no.mp4")], "There is no file"),
+        (["--set", "motion.head=7"], "lies within"),
+        (["--settings", str(tmp_path / "bad.toml")], "did you mean motion.head?"),
+    ):
+        assert main(["run", *arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert "There is no file" in line
+        assert sentence in line
 
 
 def test_app_hands_back_what_nothing_handled(
-    qapp: QApplication, engine: Engine, sample: Source, monkeypatch: pytest.MonkeyPatch
+    qapp: QApplication, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def make_live(sink: Sink) -> Live:
-        QTimer.singleShot(100, fail)
-        path = sample_portraits()[0]
-        return Live(sample, engine=engine, embedding=embedding_of(path), retargeter=Retargeter(), sinks=[sink])
-
     def fail() -> None:
         raise ZeroDivisionError
 
+    monkeypatch.setattr("puppet.live.cameras", list)
+    QTimer.singleShot(100, fail)
     with pytest.raises(ZeroDivisionError):
-        app.run(make_live, embed=embedding_of, portraits=sample_portraits(), chosen=sample_portraits()[0])
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("puppet")]
+        app.run(
+            Settings().changed({"engine.size_px": SIZE_PX}),
+            load_engine=load, file=tmp_path / "s.toml", library=Library(tmp_path),
+        )  # fmt: skip
+    assert not threads()

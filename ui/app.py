@@ -5,36 +5,59 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-import cv2  # noqa: F401 - before Qt: it points Qt at plug-ins and fonts of its own, which the next lines undo
-from PySide6.QtCore import QMessageLogContext, QtMsgType, qInstallMessageHandler
+import cv2  # noqa: F401 - before Qt: it points Qt at plug-ins and fonts of its own, which `run` undoes
+from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
-from puppet.live import Live
-from puppet.types import PortraitEmbedding, Sink
-from ui.bridge import FrameInbox
+from puppet import settings as stored
+from puppet.library import Entry, Library
+from puppet.settings import Settings, SettingsError
+from puppet.types import Engine, PuppetError
+from ui import language, theme
+from ui.session import Session
 from ui.window import Window
 
 logger = logging.getLogger(__name__)
 
 LOG_LEVELS = {QtMsgType.QtCriticalMsg: logging.WARNING, QtMsgType.QtFatalMsg: logging.ERROR}
+KEEP_MS = 500  # after the last change, which may be one of many while a slider moves
 
 
-def run(
-    make_live: Callable[[Sink], Live],
-    *,
-    embed: Callable[[Path], PortraitEmbedding],
-    portraits: Sequence[Path],
-    chosen: Path,
-    notice: str = "",
-) -> None:
-    """Show the window until it is closed; `make_live` makes what it shows, given the window as a sink.
+class Keeper:
+    """Remembers settings in `file`, a moment after they were chosen; what was given as flags only stays out of it."""
 
-    An error that nothing in the window handles closes it and is raised here, KeyboardInterrupt included. The other
-    arguments are Window's.
+    def __init__(self, file: Path, settings: Settings) -> None:
+        self._file = file
+        self._kept = self._newest = settings
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(KEEP_MS)
+        self._timer.timeout.connect(self.write)
+
+    def keep(self, settings: Settings) -> None:
+        self._newest = settings
+        self._timer.start()
+
+    def write(self) -> None:
+        """What was chosen since the last time."""
+        self._timer.stop()
+        before, self._kept = self._kept, self._newest
+        if before != self._kept:
+            try:
+                stored.save(self._file, before, self._kept)
+            except SettingsError as error:
+                logger.warning("%s", error)
+
+
+def run(settings: Settings, *, load_engine: Callable[[str], Engine], file: Path, library: Library) -> None:
+    """Show the window until it is closed.
+
+    settings: to begin with; what the user changes is kept in `file`. load_engine: gives the engine of a name.
+    An error that nothing in the window handles closes it and is raised here, KeyboardInterrupt included.
     """
     for variable in ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR"):
         os.environ.pop(variable, None)
@@ -48,17 +71,37 @@ def run(
 
     former_hook, sys.excepthook = sys.excepthook, close
     try:
-        inbox = FrameInbox()
-        with make_live(inbox) as live:
-            window = Window(live, inbox, embed=embed, portraits=portraits, chosen=chosen, notice=notice)
+        language.use(settings.window.language)
+        theme.apply(settings.window.theme)
+        session = Session(settings, library=library, load_engine=load_engine)
+        keeper = Keeper(file, settings)
+        window = Window(session, keep=keeper.keep)
+        entry = _entry(library, settings.window.portrait)
+        window.show_still(entry)
+        if settings.window.maximised:
+            window.showMaximized()
+        else:
             window.show()
-            application.exec()
-            window.close()
+        window.choose(entry.key)
+        session.start()
+        application.exec()
+        window.close()
+        keeper.write()
     finally:
         sys.excepthook = former_hook
         qInstallMessageHandler(None)
     if errors:
         raise errors[0]
+
+
+def _entry(library: Library, portrait: str) -> Entry:
+    """The portrait to begin with: the one of last time, or the first if that is gone."""
+    if portrait:
+        try:
+            return library.entry(portrait)
+        except PuppetError as error:
+            logger.warning("%s", error)
+    return library.entries()[0]
 
 
 def _log(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:

@@ -9,16 +9,15 @@ from typing import Generic, Self, TypeVar
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 
-from puppet.pipeline import Latest, Worker
-from puppet.types import Frame
+from puppet.workers import Latest, Worker
 
 T = TypeVar("T")
 
 CLOSING_TIMEOUT_S = 2.0
 
 
-class FrameInbox(QObject):
-    """The window's Sink: `send` in a worker's thread, `take` in the GUI thread whenever `arrived` was emitted.
+class Inbox(QObject, Generic[T]):
+    """The window's end of what workers make: `send` in a worker's thread, `take` in the GUI thread after `arrived`.
 
     The signal carries nothing, and at most one is under way: Qt's event queue has no bound, and frames that went
     through it would grow old there while the window is busy.
@@ -28,22 +27,22 @@ class FrameInbox(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._frames: Latest[Frame] = Latest()
+        self._items: Latest[T] = Latest()
         self._announced = False
 
-    def send(self, frame: Frame) -> None:
-        self._frames.put(frame)
+    def send(self, item: T) -> None:
+        self._items.put(item)
         if not self._announced:
             self._announced = True
             self.arrived.emit()
 
-    def take(self) -> Frame | None:
-        """The newest frame; None if it was taken before."""
-        self._announced = False  # first, so that a frame which comes in between is announced again
-        return self._frames.take(0)
+    def take(self) -> T | None:
+        """The newest item; None if it was taken before."""
+        self._announced = False  # first, so that an item which comes in between is announced again
+        return self._items.take(0)
 
     def close(self) -> None:
-        self._frames.close()
+        self._items.close()
 
     def __enter__(self) -> Self:
         return self

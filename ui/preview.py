@@ -9,27 +9,40 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from puppet.types import Image
+from ui import theme
 
-BACKDROP = QColor(24, 24, 26)
+CHECK_PX = 10  # of the squares behind what is transparent
 
 
 def to_qimage(image: Image) -> QImage:
-    """A view of an (H, W, 3) uint8 RGB array, which must outlive it."""
-    height_px, width_px = image.shape[:2]
-    return QImage(image.data, width_px, height_px, image.strides[0], QImage.Format.Format_RGB888)
+    """A view of an (H, W, 3) RGB or (H, W, 4) RGBA uint8 array, which must outlive it."""
+    height_px, width_px, channels = image.shape
+    kind = QImage.Format.Format_RGBA8888 if channels == 4 else QImage.Format.Format_RGB888
+    return QImage(image.data, width_px, height_px, image.strides[0], kind)
+
+
+def fitted(image: Image, width_px: int, height_px: int, *, mirrored: bool = False) -> Image:
+    """`image` at the largest size of its own shape that fits. Qt's smooth scaling takes three times as long."""
+    scale = min(width_px / image.shape[1], height_px / image.shape[0])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    if mirrored:
+        scaled = cv2.flip(scaled, 1)
+    return np.ascontiguousarray(scaled, dtype=np.uint8)
 
 
 class Preview(QWidget):
-    """A picture in the middle of a dark field. Scaling is OpenCV's: Qt's smooth scaling takes three times as long."""
+    """A picture in the middle of a quiet field."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.mirrored = False
         self._image: Image | None = None
-        self.setMinimumSize(240, 240)
+        self.setMinimumSize(240, 180)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
     def show_image(self, image: Image) -> None:
-        """Keep `image`, (H, W, 3) uint8 RGB, and paint it soon; nobody may write to it any more."""
+        """Keep `image`, (H, W, 3) or (H, W, 4) uint8, and paint it soon; nobody may write to it any more."""
         self._image = image
         self.update()
 
@@ -38,19 +51,22 @@ class Preview(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # Qt's name
         painter = QPainter(self)
-        painter.fillRect(self.rect(), BACKDROP)
+        painter.fillRect(self.rect(), QColor(theme.colours().stage))
         if self._image is not None:
             ratio = self.devicePixelRatio()
-            scaled = self._scaled(self._image, round(self.width() * ratio), round(self.height() * ratio))
+            width_px, height_px = round(self.width() * ratio), round(self.height() * ratio)
+            scaled = fitted(self._image, width_px, height_px, mirrored=self.mirrored)
             area = QRect(QPoint(), QSize(round(scaled.shape[1] / ratio), round(scaled.shape[0] / ratio)))
             area.moveCenter(self.rect().center())
+            if scaled.shape[2] == 4:
+                _paint_squares(painter, area)
             painter.drawImage(area, to_qimage(scaled))
         painter.end()
 
-    @staticmethod
-    def _scaled(image: Image, width_px: int, height_px: int) -> Image:
-        """`image` at the largest size of its own shape that fits."""
-        scale = min(width_px / image.shape[1], height_px / image.shape[0])
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        return np.ascontiguousarray(scaled, dtype=np.uint8)
+
+def _paint_squares(painter: QPainter, area: QRect) -> None:
+    colours = theme.colours()
+    painter.fillRect(area, QColor(colours.raised))
+    for row, top in enumerate(range(area.top(), area.bottom(), CHECK_PX)):
+        for left in range(area.left() + row % 2 * CHECK_PX, area.right(), 2 * CHECK_PX):
+            painter.fillRect(QRect(left, top, CHECK_PX, CHECK_PX).intersected(area), QColor(colours.line))

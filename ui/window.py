@@ -1,233 +1,290 @@
-"""The window: the living portrait, a row of portraits to choose from, a line for messages and a line of figures."""
+"""The window: the living portrait, the strip of portraits, the buttons, the controls, and the line of figures."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QIcon, QImage, QKeySequence, QPixmap, QShortcut
-from PySide6.QtWidgets import (
-    QFileDialog,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QMainWindow,
-    QPushButton,
-    QScrollArea,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
-from puppet.live import Live
-from puppet.types import PortraitEmbedding, PuppetError
-from ui.bridge import Background, FrameInbox
-from ui.preview import Preview, to_qimage
+from puppet.settings import Settings
+from ui import language, theme
+from ui.actions import Actions
+from ui.calibrate import CalibrationPanel
+from ui.cameras import CameraPicker
+from ui.controls import ControlsPanel
+from ui.language import tr
+from ui.outputs import Outputs
+from ui.portraits import PortraitStrip
+from ui.session import Session
+from ui.stage import Stage
+from ui.statusline import StatusLine
+from ui.still import still_picture
+from ui.toolbar import Toolbar
+from ui.watch import Watch
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from puppet.library import Entry
 
-STATUS_INTERVAL_MS = 400
-CALIBRATING_MS = 1500  # a second for the eyes, and some to read
-THUMBNAIL_PX = 64
-SCROLLER_PX = 28  # a button's frame, and a scroll bar when there are many
-MARGIN_PX = 10
-ERROR_COLOUR = "#d9483b"  # readable on light and on dark
-SHOWN = "shown"  # our own stage among Live's timings: how old a frame is when it comes into the window
-STAGES = ("track", "retarget", "animate")
-PICTURES = "Pictures (*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff *.gif)"
-NO_FACE = "No face is in the camera's picture, so the portrait rests. Sit in front of the camera, with some light."
-CALIBRATING = "Look into the camera for a second, mouth closed, face relaxed."
+LOOK_MS = 400
+SIDE_PX = 316
+SMALLEST = (640, 480)
 
 
 class Window(QMainWindow):
-    """Shows what `live` sends to `inbox`, and ends `live` when it is closed.
+    """Shows `session` and changes it; it ends with the window.
 
-    embed: turns a picture file into an embedding; called in the background, while the old portrait lives on.
-    portraits: to choose from; `chosen`, which need not be one of them, is the one that `live` shows already.
-    notice: what the user should know from the start, such as that there is no camera.
+    keep: called with each settings that the user chose, to be remembered.
     """
 
-    def __init__(
-        self,
-        live: Live,
-        inbox: FrameInbox,
-        *,
-        embed: Callable[[Path], PortraitEmbedding],
-        portraits: Sequence[Path],
-        chosen: Path,
-        notice: str = "",
-    ) -> None:
+    def __init__(self, session: Session, *, keep: Callable[[Settings], None]) -> None:
         super().__init__()
-        self._live = live
-        self._inbox = inbox
-        self._embed = embed
-        self._notice = notice
-        self._background = Background(self)
-        self._preview = Preview()
-        self._buttons: dict[Path, QToolButton] = {}
-        self._thumbnails = QHBoxLayout()
-        self._message = QLabel()
-        self._status = QLabel()
-        self._lay_out()
-        for path in portraits:
-            self._add_portrait(path, QImage(str(path)))
-        self._show_chosen(chosen, live.embedding)
-        self._preview.show_image(live.embedding.portrait.image)
-        self._say(notice)
-
-        inbox.arrived.connect(self._show_newest, Qt.ConnectionType.QueuedConnection)
-        self._show_newest()  # a frame that came before was announced to nobody, and only taking it lets others be
-        QShortcut(QKeySequence(Qt.Key.Key_C), self, self._recalibrate)
+        self.session = session
+        self._keep = keep
+        self._settings = session.settings
+        self.outputs = Outputs(session, self)
+        self.setWindowTitle("Puppet")
+        self.setMinimumSize(*SMALLEST)
+        self.setAcceptDrops(True)
+        self.resize(self._settings.window.width_px, self._settings.window.height_px)
+        self._build()
+        for number in range(1, 10):
+            QShortcut(QKeySequence(str(number)), self, lambda number=number: self._strip.choose_number(number))
+        QShortcut(QKeySequence.StandardKey.Paste, self, self._paste)
+        queued = Qt.ConnectionType.QueuedConnection
+        session.faces.arrived.connect(self._show_face, queued)
+        session.state_changed.connect(self._show_state)
+        session.portrait_changed.connect(self._show_portrait)
+        session.calibrated.connect(lambda: self._calibration.rest_taken())
+        self.outputs.said.connect(lambda text, kind: self._stage.banner.tell(text, kind))
+        self.outputs.changed.connect(self._show_state)
+        QGuiApplication.styleHints().colorSchemeChanged.connect(lambda: theme.apply(self._settings.window.theme))
         self._timer = QTimer(self)
-        self._timer.setInterval(STATUS_INTERVAL_MS)
-        self._timer.timeout.connect(self._refresh)
+        self._timer.setInterval(LOOK_MS)
+        self._timer.timeout.connect(self._look)
         self._timer.start()
 
-    def _lay_out(self) -> None:
-        self.setWindowTitle("Puppet")
-        self.setAcceptDrops(True)
-        open_file = QPushButton("Open picture …")
-        open_file.clicked.connect(self._open_file)
-        neutral = QPushButton("Neutral (C)")
-        neutral.setToolTip(CALIBRATING)
-        neutral.clicked.connect(self._recalibrate)
-        self._thumbnails.setContentsMargins(0, 0, 0, 0)
-        self._thumbnails.setAlignment(Qt.AlignmentFlag.AlignLeft)
-        strip = QWidget()
-        strip.setLayout(self._thumbnails)
-        scroller = QScrollArea()
-        scroller.setWidget(strip)
-        scroller.setWidgetResizable(True)
-        scroller.setFrameShape(QFrame.Shape.NoFrame)
-        scroller.setFixedHeight(THUMBNAIL_PX + SCROLLER_PX)
-        row = QHBoxLayout()
-        row.addWidget(scroller, stretch=1)
-        row.addWidget(open_file)
-        row.addWidget(neutral)
-        self._message.setWordWrap(True)
-        self._message.setMinimumHeight(2 * self._message.fontMetrics().lineSpacing())  # so that texts move nothing
-        small = self._status.font()
-        small.setPointSizeF(0.85 * small.pointSizeF())
-        self._status.setFont(small)
-        self._status.setFixedHeight(self._status.fontMetrics().lineSpacing() + 2)
+    def _build(self) -> None:
+        """Everything visible, in the language that is in use."""
+        settings = self._settings
+        self._actions = Actions(self, settings.hotkeys)
+        self._picker = CameraPicker(self.session)
+        self._bar = Toolbar(self._actions, self._picker)
+        self._stage = Stage(self.session)
+        self._watch = Watch(self.session, self._stage.banner)
+        self._strip = PortraitStrip(self.session.library, load_engine=self.session.load_engine)
+        self._controls = ControlsPanel(settings)
+        self._calibration = CalibrationPanel(overlay_opacity=settings.view.overlay_opacity)
+        self._status = StatusLine()
+        self._lay_out()
+        self._connect()
+        self._apply(settings)
+        self._show_state()
+        if self.session.entry is not None:
+            self._show_portrait(self.session.entry)
 
-        below = QVBoxLayout()
-        below.setContentsMargins(MARGIN_PX, 0, MARGIN_PX, MARGIN_PX)
-        below.addLayout(row)
-        below.addWidget(self._message)
-        below.addWidget(self._status)
-        whole = QVBoxLayout()
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(self._preview, stretch=1)
-        whole.addLayout(below)
+    def _lay_out(self) -> None:
+        scroller = QScrollArea()
+        scroller.setWidgetResizable(True)
+        scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroller.setWidget(self._controls)
+        self._side = QStackedWidget()
+        self._side.setObjectName("side")
+        self._side.setFixedWidth(SIDE_PX)
+        self._side.addWidget(scroller)
+        self._side.addWidget(self._calibration)
+        left = QVBoxLayout()
+        left.setSpacing(0)
+        left.addWidget(self._stage, stretch=1)
+        left.addWidget(self._strip)
+        middle = QHBoxLayout()
+        middle.setSpacing(0)
+        middle.addLayout(left, stretch=1)
+        middle.addWidget(self._side)
         central = QWidget()
-        central.setLayout(whole)
+        whole = QVBoxLayout(central)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        whole.addWidget(self._bar)
+        whole.addLayout(middle, stretch=1)
+        whole.addWidget(self._status)
         self.setCentralWidget(central)
 
-    def closeEvent(self, event: QCloseEvent) -> None:  # Qt's name
-        self._timer.stop()
-        self._live.close()
-        self._background.close()
-        event.accept()
+    def _connect(self) -> None:
+        actions, session = self._actions, self.session
+        actions["start"].triggered.connect(lambda on: session.start() if on else session.stop())
+        actions["freeze"].triggered.connect(session.freeze)
+        actions["virtual_camera"].triggered.connect(self.outputs.show_camera)
+        actions["record"].triggered.connect(
+            lambda on: self.outputs.record("mp4") if on else self.outputs.stop_recording()
+        )
+        actions["snapshot"].triggered.connect(self._snap)
+        actions["self_view"].triggered.connect(lambda on: self._change({"view.self_view": on}))
+        actions["panel"].triggered.connect(lambda on: self._change({"window.panel": on}))
+        actions["calibrate"].triggered.connect(lambda: self._calibrate(True))  # again, if it is being done already
+        actions["full_screen"].triggered.connect(self._fill_screen)
+        self._bar.record_wanted.connect(self.outputs.record)
+        self._picker.chosen.connect(lambda device: self._change({"camera.device": device}))
+        self._strip.chosen.connect(self._choose)
+        self._strip.said.connect(lambda text, error: self._stage.banner.tell(text, "error" if error else "information"))
+        self._controls.changed.connect(self.take)
+        self._controls.freeze_toggled.connect(session.freeze)
+        self._calibration.rest_wanted.connect(session.recalibrate)
+        self._calibration.calibrated.connect(session.calibrate)
+        self._calibration.overlay_changed.connect(lambda share: self._change({"view.overlay_opacity": share}))
+        self._calibration.closed.connect(lambda: self._calibrate(False))
+
+    # What the user does.
+
+    def choose(self, key_or_path: str) -> None:
+        """Show the still picture of a portrait, and bring it to life as soon as can be."""
+        self._strip.set_busy(key_or_path)
+        self.session.choose(key_or_path)
+
+    def show_still(self, entry: Entry) -> None:
+        """What there is to see before anything has been prepared."""
+        picture = still_picture(entry.picture)
+        if picture is not None and self._stage.newest is None:
+            self._stage.show_still(picture)
+        self._strip.show_chosen(entry.key)
+
+    def _choose(self, key: str) -> None:
+        self._change({"window.portrait": key})
+        self.choose(key)
+
+    def _change(self, changes: dict[str, object]) -> None:
+        self.take(self._settings.changed(changes))
+
+    def take(self, settings: Settings) -> None:
+        before = self._settings
+        if settings == before:
+            return
+        self._settings = settings
+        self._keep(settings)
+        if settings.window.theme != before.window.theme:
+            theme.apply(settings.window.theme)
+        if settings.window.language != before.window.language:
+            language.use(settings.window.language)
+            QTimer.singleShot(0, self, self._rebuild)  # not while one of the widgets that go is telling us so
+        self._apply(settings)
+
+    def _apply(self, settings: Settings) -> None:
+        self.session.apply(settings)
+        self._controls.show_settings(settings)
+        calibrating = self._side.currentWidget() is self._calibration
+        self._stage.show_settings(settings.view, self_view=settings.view.self_view or calibrating)
+        self._side.setVisible((settings.window.panel or calibrating) and not self.isFullScreen())
+        self._actions["self_view"].setChecked(settings.view.self_view)
+        self._actions["panel"].setChecked(settings.window.panel)
+        self._picker.refresh()
+
+    def _calibrate(self, wanted: bool) -> None:
+        self._actions["calibrate"].setChecked(wanted)
+        self._side.setCurrentIndex(int(wanted))
+        self._apply(self._settings)
+        if wanted:
+            self._calibration.begin_rest()
+
+    def _fill_screen(self, wanted: bool) -> None:
+        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+        self._actions["full_screen"].setChecked(wanted)
+        for widget in (self._bar, self._strip, self._status):
+            widget.setVisible(not wanted)
+        self._apply(self._settings)
+
+    def _snap(self) -> None:
+        if self._stage.newest is not None:
+            self.outputs.snapshot(self._stage.newest)
+
+    def _paste(self) -> None:
+        self._strip.take(QGuiApplication.clipboard().mimeData())
+
+    # What the show does.
+
+    def _show_face(self) -> None:
+        tracked = self.session.faces.take()
+        if tracked is not None:
+            self._stage.show_face(tracked.landmarks)
+            if self._calibration.isVisible():
+                self._calibration.feed(tracked.landmarks)
+
+    def _show_portrait(self, entry: Entry) -> None:
+        self._strip.set_busy(None)
+        self._strip.show_chosen(entry.key)
+        if self.session.embedding is not None:
+            self._calibration.set_portrait(self.session.embedding.portrait.landmarks)
+
+    def _show_state(self) -> None:
+        wanted = {
+            "start": self.session.wanted,
+            "freeze": self.session.frozen,
+            "virtual_camera": self.outputs.camera_wanted,
+            "record": self.outputs.record_wanted,
+        }
+        for name, on in wanted.items():
+            self._actions[name].setChecked(on)
+        self._actions["start"].setText(tr("Stop") if wanted["start"] else tr("Start"))
+        self._actions.refresh_icons()
+        self._controls.show_frozen(self.session.frozen)
+        self._picker.refresh()
+
+    def _look(self) -> None:
+        live = self.session.live
+        self.outputs.check()
+        self._watch.look()
+        self._status.show_figures(
+            live.timings.snapshot() if live is not None else {},
+            engine=live.engine.name if live is not None else "",
+            why=tr("the best that runs here") if self._settings.engine.name == "auto" else tr("as you chose"),
+            stopped=not self.session.wanted,
+        )
+        self._status.show_outputs(self.outputs.summary())
+
+    # Qt's events.
+
+    def changeEvent(self, event: QEvent) -> None:  # Qt's name
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            self._actions.refresh_icons()
+            self._picker.refresh()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # Qt's name
+        if event.key() != Qt.Key.Key_Escape:
+            super().keyPressEvent(event)
+        elif self.isFullScreen():
+            self._fill_screen(False)
+        elif self._actions["calibrate"].isChecked():
+            self._calibrate(False)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # Qt's name
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
+        if self._strip.can_take(event.mimeData()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:  # Qt's name
-        for url in event.mimeData().urls()[:1]:
-            self.choose(Path(url.toLocalFile()))
+        self._strip.take(event.mimeData())
+        event.acceptProposedAction()
 
-    def choose(self, path: Path) -> None:
-        """Bring the picture at `path` to life as soon as it is prepared."""
-        self._say(f"Preparing {path.name} …")
-        self._background.run(lambda: self._embed(path), partial(self._swap, path), self._refuse)
+    def closeEvent(self, event: QCloseEvent) -> None:  # Qt's name
+        self._timer.stop()
+        size, frame = self.normalGeometry().size(), self._settings.window
+        if not self.isFullScreen():
+            frame = replace(frame, width_px=max(size.width(), SMALLEST[0]), height_px=max(size.height(), SMALLEST[1]),
+                            maximised=self.isMaximized())  # fmt: skip
+        self._keep(replace(self._settings, window=frame))
+        self.outputs.close()
+        self._close_down()
+        self.session.close()
+        event.accept()
 
-    def _swap(self, path: Path, embedding: PortraitEmbedding) -> None:
-        self._live.embedding = embedding
-        self._show_chosen(path, embedding)
-        self._say(self._notice)
-        if not self._live.running:
-            self._preview.show_image(embedding.portrait.image)
+    def _rebuild(self) -> None:
+        self._close_down()
+        self._actions.remove()
+        self.centralWidget().deleteLater()
+        self._build()
 
-    def _refuse(self, error: Exception) -> None:
-        self._chosen.setChecked(True)
-        if isinstance(error, PuppetError):
-            self._say(str(error), error=True)
-        else:
-            logger.debug("A portrait could not be prepared.", exc_info=error)
-            self._say(f"This picture cannot be used ({error}); choose another one.", error=True)
-
-    def _show_chosen(self, path: Path, embedding: PortraitEmbedding) -> None:
-        if path.resolve() not in self._buttons:
-            self._add_portrait(path, to_qimage(embedding.portrait.image))
-        self._chosen = self._buttons[path.resolve()]
-        self._chosen.setChecked(True)
-
-    def _add_portrait(self, path: Path, picture: QImage) -> None:
-        """A thumbnail at the end of the row; clicking it chooses its portrait, as does the key of its number."""
-        number = len(self._buttons) + 1
-        keep, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-        button = QToolButton()
-        button.setCheckable(True)
-        button.setAutoExclusive(True)
-        button.setToolTip(f"{path.name} ({number})")
-        button.setIcon(QIcon(QPixmap(picture.scaled(THUMBNAIL_PX, THUMBNAIL_PX, keep, smooth))))
-        button.setIconSize(QSize(THUMBNAIL_PX, THUMBNAIL_PX))
-        button.setShortcut(QKeySequence(str(number)) if number < 10 else QKeySequence())
-        button.clicked.connect(lambda: self.choose(path))
-        self._thumbnails.addWidget(button)
-        self._buttons[path.resolve()] = button
-
-    def _open_file(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Choose a portrait", filter=PICTURES)
-        if name:
-            self.choose(Path(name))
-
-    def _recalibrate(self) -> None:
-        self._live.recalibrate()
-        self._say(CALIBRATING)
-        QTimer.singleShot(CALIBRATING_MS, self, lambda: self._say(self._notice))
-
-    def _show_newest(self) -> None:
-        frame = self._inbox.take()
-        if frame is not None:
-            self._preview.show_image(frame.image)
-            self._live.timings.add(SHOWN, time.monotonic_ns() - frame.time_ns)
-
-    def _refresh(self) -> None:
-        self._status.setText(self._figures())
-        if not self._live.running:
-            self._timer.stop()
-            self._say(self._end(), error=True)
-        elif not self._live.face_in_sight:
-            self._say(NO_FACE)
-        elif self._message.text() == NO_FACE:
-            self._say(self._notice)
-
-    def _figures(self) -> str:
-        timings = self._live.timings.snapshot()
-        shown = timings.pop(SHOWN, None)
-        if shown is None:
-            return f"engine {self._live.engine.name}"
-        stages = [f"{name} {timings[name].p50_ms:.1f}" for name in STAGES if name in timings]
-        return (
-            f"{shown.fps:.0f} fps · {shown.p50_ms:.0f} ms behind (95 %: {shown.p95_ms:.0f}) · "
-            f"{' · '.join(stages)} ms · engine {self._live.engine.name}"
-        )
-
-    def _end(self) -> str:
-        error = self._live.error
-        if error is None:
-            return "The video has ended. Start Puppet again to play it once more."
-        if isinstance(error, PuppetError):
-            return str(error)
-        return f"An unexpected error ended the show ({error!r}). Start Puppet again, with --debug to learn more."
-
-    def _say(self, message: str, *, error: bool = False) -> None:
-        self._message.setStyleSheet(f"color: {ERROR_COLOUR}" if error else "")
-        self._message.setText(message)
+    def _close_down(self) -> None:
+        for widget in (self._strip, self._calibration, self._picker):
+            widget.close_down()

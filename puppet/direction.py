@@ -1,0 +1,86 @@
+"""What becomes of a picture after the engine: a new portrait is faded in, and a part of it may be shown larger."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Self
+
+import cv2
+import numpy as np
+
+from puppet.backdrop import covering
+from puppet.motion import head_size
+from puppet.settings import FramingSettings
+from puppet.smoothing import smoothstep
+from puppet.types import Engine, Image, Landmarks, Motion, Portrait, PortraitEmbedding
+
+FADE_S: Final = 0.25
+
+
+class Director:
+    """An Engine around another: it fades in each new embedding and frames what is painted.
+
+    `framing` may be assigned at any time. The inner engine stays its maker's, to be closed later.
+    """
+
+    def __init__(self, engine: Engine, framing: FramingSettings) -> None:
+        self.name = engine.name
+        self.framing = framing
+        self._engine = engine
+        self._embedding: PortraitEmbedding | None = None
+        self._painted: Image | None = None  # the last picture, before framing
+        self._leaving: Image | None = None  # the picture that is being faded out
+        self._faded_from_ns = 0
+
+    def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
+        return self._engine.embed(portrait)
+
+    def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:
+        painted = self._engine.animate(embedding, motion)
+        if embedding is not self._embedding:
+            self._embedding, self._leaving, self._faded_from_ns = embedding, self._painted, motion.time_ns
+        self._painted = self._faded(painted, motion.time_ns)
+        return framed(self._painted, self.framing, _centre(embedding.portrait.landmarks, motion))
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _faded(self, painted: Image, time_ns: int) -> Image:
+        """Over what was shown before, while that is going; what is opaque and what is not cannot be mixed."""
+        gone = (time_ns - self._faded_from_ns) * 1e-9 / FADE_S
+        if self._leaving is None or self._leaving.shape[2] != painted.shape[2] or not 0.0 <= gone < 1.0:
+            self._leaving = None
+            return painted
+        if self._leaving.shape != painted.shape:
+            self._leaving = covering(self._leaving, painted.shape[1], painted.shape[0])
+        weight = float(smoothstep(gone))
+        return np.asarray(cv2.addWeighted(painted, weight, self._leaving, 1.0 - weight, 0.0), np.uint8)
+
+
+def framed(image: Image, framing: FramingSettings, face: tuple[float, float]) -> Image:
+    """The part of `image`, (H, W, 3) or (H, W, 4), that `framing` shows, at the size of all.
+
+    face: the middle of the painted face, in picture widths from the top left.
+    """
+    if framing.zoom <= 1.0:
+        return image
+    height_px, width_px = image.shape[:2]
+    part = np.array([width_px, height_px]) / framing.zoom
+    spare = np.array([width_px, height_px]) - part
+    corner = np.array(face) * width_px - part / 2 if framing.follow else spare / 2
+    corner = np.clip(corner + np.array([framing.pan_x, framing.pan_y]) * spare / 2, 0.0, spare)
+    matrix = np.column_stack([np.eye(2) * framing.zoom, -corner * framing.zoom])
+    return np.asarray(cv2.warpAffine(image, matrix, (width_px, height_px), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _centre(face: Landmarks, motion: Motion) -> tuple[float, float]:
+    moved = face.points[:, :2].mean(axis=0) + motion.strength * motion.translation * head_size(face.points)
+    return float(moved[0] / face.width_px), float(moved[1] / face.width_px)

@@ -1,0 +1,56 @@
+"""What can be done with a key or a button: one action for each hotkey of the settings."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QWidget
+
+from puppet.settings import HotkeySettings
+from ui import theme
+from ui.language import tr
+
+CHECKABLE = ("start", "freeze", "virtual_camera", "record", "self_view", "calibrate", "panel", "full_screen")
+
+
+class Actions:
+    """Each is an attribute, named as its hotkey; their keys work wherever the focus is in `window`."""
+
+    def __init__(self, window: QWidget, hotkeys: HotkeySettings) -> None:
+        texts = {
+            "start": (tr("Start"), tr("Bring the portrait to life, or let go of the camera")),
+            "calibrate": (tr("Calibrate"), tr("Take your face at rest anew; look into the camera")),
+            "freeze": (tr("Freeze"), tr("Hold the portrait still")),
+            "virtual_camera": (tr("Virtual camera"), tr("Show the portrait to other programs as a camera")),
+            "record": (tr("Record"), tr("Record the portrait to a file, without sound")),
+            "snapshot": (tr("Snapshot"), tr("Save what the portrait looks like now")),
+            "self_view": (tr("Self-view"), tr("See yourself, here only; nobody else does")),
+            "panel": (tr("Controls"), tr("Show or hide the controls")),
+            "full_screen": (tr("Full screen"), tr("Show nothing but the portrait; Esc leads back")),
+        }
+        self._window = window
+        self._all: dict[str, QAction] = {}
+        for name, (text, tip) in texts.items():
+            action = QAction(text, window)
+            key = QKeySequence(getattr(hotkeys, name))
+            action.setShortcut(key)
+            action.setToolTip(f"{tip} ({key.toString(QKeySequence.SequenceFormat.NativeText)})" if key else tip)
+            action.setCheckable(name in CHECKABLE)
+            window.addAction(action)
+            self._all[name] = action
+        self.refresh_icons()
+
+    def __getitem__(self, name: str) -> QAction:
+        return self._all[name]
+
+    def refresh_icons(self) -> None:
+        """Draw them in the colours of the theme."""
+        colours = {"record": theme.colours().danger}
+        for name, action in self._all.items():
+            drawing = {"start": "stop" if action.isChecked() else "play", "panel": "settings"}.get(name, name)
+            action.setIcon(theme.icon(drawing.replace("_", "-"), colour=colours.get(name, "")))
+
+    def remove(self) -> None:
+        """Take them from the window again."""
+        for action in self._all.values():
+            self._window.removeAction(action)
+            action.deleteLater()

@@ -1,0 +1,120 @@
+"""What can be done with one portrait of the strip: the actions of its context menu and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QImageReader, QKeySequence
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
+
+from puppet.library import Entry, Library
+from ui.adding import Adding
+from ui.language import tr
+
+PATTERNS = "*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff *.gif"
+
+
+def choose_pictures(parent: QWidget, title: str, add: Callable[[Path], None]) -> None:
+    """Open a dialog for picture files, and `add` each that is chosen."""
+
+    def chosen(names: list[str]) -> None:
+        for name in names:
+            add(Path(name))
+
+    dialog = QFileDialog(parent, title, filter=f"{tr('Pictures')} ({PATTERNS})")
+    dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.filesSelected.connect(chosen)
+    dialog.open()
+
+
+class PortraitActions:
+    """Makes the actions; `change` runs what it is given in the background, and shows the library again after it."""
+
+    def __init__(
+        self, library: Library, adding: Adding, *, change: Callable[[Callable[[], object]], None], parent: QWidget
+    ) -> None:
+        self._library, self._adding, self._change, self._parent = library, adding, change, parent
+
+    def of(self, entry: Entry, owner: QWidget) -> list[QAction]:
+        """From first to last; their keys work while `owner` has the focus."""
+
+        def action(text: str, do: Callable[[], None], key: str = "") -> QAction:
+            made = QAction(text, owner)
+            made.triggered.connect(lambda: do())
+            made.setShortcut(QKeySequence(key))
+            made.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            return made
+
+        details = action(tr("Details …"), partial(self._show_details, entry))
+        if not entry.kept:
+            return [details]
+        line = QAction(owner)
+        line.setSeparator(True)
+        return [
+            action(tr("Rename …"), partial(self._rename, entry), "F2"),
+            action(tr("Crop again …"), partial(self._adding.change, entry, "crop")),
+            action(tr("Choose the face …"), partial(self._adding.change, entry, "face")),
+            action(tr("Mark the face by hand …"), partial(self._adding.change, entry, "markers")),
+            action(tr("Add pictures of the same person …"), partial(self._add_more, entry)),
+            action(tr("Move left"), partial(self._move, entry, -1), "Ctrl+Left"),
+            action(tr("Move right"), partial(self._move, entry, 1), "Ctrl+Right"),
+            details,
+            line,
+            action(tr("Remove …"), partial(self._remove, entry), "Del"),
+        ]
+
+    def _rename(self, entry: Entry) -> None:
+        dialog = QInputDialog(self._parent)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle(tr("Rename the portrait"))
+        dialog.setLabelText(tr("Name"))
+        dialog.setTextValue(entry.name)
+        dialog.textValueSelected.connect(lambda name: self._change(lambda: self._library.rename(entry, name)))
+        dialog.open()
+
+    def _move(self, entry: Entry, step: int) -> None:
+        def move() -> None:
+            own = [each.key for each in self._library.entries() if each.kept]
+            self._library.move(entry, max(own.index(entry.key) + step, 0))
+
+        self._change(move)
+
+    def _add_more(self, entry: Entry) -> None:
+        choose_pictures(
+            self._parent,
+            tr("Choose more pictures of {name}").format(name=entry.name),
+            lambda path: self._change(lambda: self._library.add_more(entry, path)),
+        )
+
+    def _remove(self, entry: Entry) -> None:
+        box = self._box(tr("Remove the portrait"), tr("Remove {name} with all its pictures?").format(name=entry.name))
+        remove = box.addButton(tr("Remove"), QMessageBox.ButtonRole.DestructiveRole)
+        remove.setProperty("role", "danger")
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        remove.clicked.connect(lambda: self._change(lambda: self._library.remove(entry)))
+        box.open()
+
+    def _show_details(self, entry: Entry) -> None:
+        size = QImageReader(str(entry.picture)).size()
+        lines = [
+            entry.name,
+            tr("{width} x {height} px").format(width=size.width(), height=size.height()),
+            tr("Added on {day}").format(day=f"{entry.added:%Y-%m-%d}") if entry.added else tr("Comes with Puppet"),
+            tr("More pictures of the same person: {count}").format(count=len(entry.more)),
+            str(entry.picture),
+        ]
+        box = self._box(tr("Details"), "\n".join(lines))
+        box.addButton(QMessageBox.StandardButton.Close)
+        box.open()
+
+    def _box(self, title: str, text: str) -> QMessageBox:
+        box = QMessageBox(self._parent)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setTextFormat(Qt.TextFormat.PlainText)  # a name may look like markup
+        box.setWindowTitle(title)
+        box.setText(text)
+        return box
