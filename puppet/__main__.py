@@ -9,17 +9,15 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
-from puppet import __version__
+from puppet.arguments import parser
 
 PACKAGES = ("puppet", "engines", "calibration", "ui")
-LONG_SIDE_PX = 1024
-SMALLEST_SIZE_PX = 64
-BENCH_S = 10.0
 
 logger = logging.getLogger("puppet")
 
@@ -27,14 +25,13 @@ logger = logging.getLogger("puppet")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. The exit code is 0, 1 for a failure, 2 for bad input or usage, 130 for Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser().parse_args(arguments)
     if "handler" not in args:
-        args = parser.parse_args([*arguments, "run"])
+        args = parser().parse_args([*arguments, "run"])
     debug = args.debug or os.environ.get("PUPPET_DEBUG") == "1"
     with _logging(debug=debug), _signals():
         try:
-            code: int = args.handler(args)
+            code = HANDLERS[args.handler](args)
             if sys.stdout is not None:  # whoever started us may have closed it
                 sys.stdout.flush()
         except BrokenPipeError:  # whoever read our output has gone, as in `puppet doctor | head -1`
@@ -98,127 +95,6 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="puppet",
-        description="Bring a portrait to life with your face, live or in a video. Without a command: run.",
-    )
-    parser.add_argument("--version", action="version", version=f"puppet {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show every message, and tracebacks of errors")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    machine = argparse.ArgumentParser(add_help=False)
-    machine.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-    animated = argparse.ArgumentParser(add_help=False)
-    animated.add_argument("--engine", default="auto", metavar="NAME", help="auto, or one that `puppet doctor` lists")
-    animated.add_argument(
-        "--size",
-        type=_size,
-        default=LONG_SIDE_PX,
-        metavar="native|N",
-        help=f"longest side of the picture in px, at most the portrait's own (default {LONG_SIDE_PX})",
-    )
-    driven = argparse.ArgumentParser(add_help=False)
-    driven.add_argument(
-        "--motion",
-        choices=("relative", "absolute"),
-        default="relative",
-        help="follow the driver's changes since rest (default), or lie exactly over the driver's face",
-    )
-
-    live = argparse.ArgumentParser(add_help=False)
-    live.add_argument("--portrait", type=Path, metavar="P", help="picture of a face (default: a bundled one)")
-    live.add_argument("--camera", metavar="N|FILE", help="camera by number or name, or a video or .motion file")
-    before = argparse.ArgumentParser(add_help=False)
-    before.add_argument(
-        "--background",
-        default="own",
-        metavar="B",
-        help="own (default), blur, green, transparent, a colour such as #336699, or a picture file",
-    )
-
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    run = commands.add_parser("run", parents=[common, live], help="the window: a portrait follows you, live")
-    run.add_argument("--engine", metavar="NAME", help="auto, or one that `puppet doctor` lists")
-    run.add_argument("--preset", choices=("quality", "speed"), help="how large and fine the portrait is painted")
-    run.add_argument("--size", type=_size, metavar="native|N", help="longest side of the portrait in px, at most")
-    run.add_argument("--motion", choices=("relative", "absolute"), help="follow your changes, or lie over you")
-    run.add_argument("--background", metavar="B", help="own, blur, green, transparent, #rrggbb, or a picture file")
-    run.add_argument("--theme", choices=("system", "light", "dark"), help="how the window looks")
-    run.add_argument("--language", choices=("en", "zh"), help="what the window speaks")
-    run.add_argument(
-        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="any other setting, e.g. motion.head=1.2"
-    )
-    run.add_argument("--settings", type=Path, metavar="FILE", help="instead of your own settings file")
-    run.set_defaults(handler=_run)
-
-    render = commands.add_parser(
-        "render",
-        parents=[common, animated, driven, before, machine],
-        help="a portrait and a driving video make a new video",
-    )
-    render.add_argument("portrait", type=Path, metavar="PORTRAIT", help="picture of a face")
-    render.add_argument("driving", type=Path, metavar="DRIVING", help="video of a face, or a .motion file")
-    render.add_argument("out", type=Path, metavar="OUT", help=".mp4, .gif, or a folder for numbered pictures")
-    render.set_defaults(handler=_render)
-
-    stream = commands.add_parser(
-        "stream",
-        parents=[common, animated, driven, live, before, machine],
-        help="the same as run, without a window: to OBS or any browser, or as a camera",
-    )
-    stream.add_argument(
-        "--to", choices=("http", "virtual-camera"), default="http", help="a page for OBS (default), or a camera"
-    )
-    stream.add_argument("--port", type=int, metavar="N", help="of the page; 0 for any that is free")
-    stream.set_defaults(handler=_stream)
-
-    motion = commands.add_parser("motion", parents=[common], help="record the motion of a face, without its picture")
-    motion.add_argument("driving", type=Path, metavar="DRIVING", help="video of a face")
-    motion.add_argument("out", type=_motion_path, metavar="OUT.motion", help="the file to write")
-    motion.set_defaults(handler=_motion)
-
-    doctor = commands.add_parser("doctor", parents=[common, machine], help="check what the program leans on")
-    doctor.set_defaults(handler=_doctor)
-
-    bench = commands.add_parser("bench", parents=[common, animated, machine], help="measure the speed on this computer")
-    bench.add_argument(
-        "--seconds", type=_seconds, default=BENCH_S, metavar="S", help=f"of the live run (default {BENCH_S:g})"
-    )
-    bench.set_defaults(handler=_bench)
-
-    sender = commands.add_parser("virtual-camera-sender")  # unlisted: puppet.virtual_camera starts it
-    sender.add_argument("--memory", required=True)
-    sender.add_argument("--device")
-    sender.set_defaults(handler=_send_to_camera)
-    return parser
-
-
-def _size(text: str) -> int | None:
-    """Px of the long side; None for the portrait's own."""
-    if text == "native":
-        return None
-    if not text.isdecimal() or int(text) < SMALLEST_SIZE_PX:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither native nor a number of px from {SMALLEST_SIZE_PX} up")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 3600")
-    return seconds
-
-
-def _motion_path(text: str) -> Path:
-    if not text.lower().endswith(".motion"):
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .motion")
-    return Path(text)
 
 
 def _check_output(out: Path, *inputs: Path) -> None:
@@ -376,6 +252,66 @@ def _check_input(path: Path | None) -> None:
     if path is not None and not path.exists():
         raise PuppetError(f"There is no file {path}; check its name.")
 
+
+def _train(args: argparse.Namespace) -> int:
+    from puppet.settings import cache_dir
+
+    with _training_libraries():
+        from engines.training import clips, loop
+    logging.getLogger("engines.training").setLevel(logging.INFO)  # progress, and the time that is left
+    training, validation = clips.split(clips.find_clips(args.data), clips.validation_identities())
+    config = loop.Config(model=args.model, steps=args.steps, batch=args.batch)
+    loop.train(training, validation, args.out, config=config, cache=cache_dir() / "training")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from engines import load
+
+    with _training_libraries():
+        from engines.neural import NeuralEngine
+        from engines.training import clips, evaluation
+    found = clips.find_clips(args.data)
+    learned = args.engine.endswith(".safetensors")
+    with NeuralEngine(Path(args.engine)) if learned else load(args.engine) as engine:
+        judge = evaluation.Judge()
+        painters = {"static": evaluation.static_painter, engine.name: evaluation.engine_painter(engine)}
+        summaries = [asdict(judge.clips(name, painter, found)[0]) for name, painter in painters.items()]
+    if args.json:
+        print(json.dumps(summaries))
+    else:
+        for row in summaries:
+            print(
+                "  ".join(
+                    f"{name} {value:.3f}" if isinstance(value, float) else str(value) for name, value in row.items()
+                )
+            )
+    return 0
+
+
+@contextmanager
+def _training_libraries() -> Iterator[None]:
+    from puppet.types import PuppetError
+
+    try:
+        yield
+    except ImportError as error:
+        raise PuppetError(
+            f"The library {error.name} is missing, which only training needs: pip install 'portrait-puppet[train]'."
+        ) from error
+
+
+HANDLERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "bench": _bench,
+    "doctor": _doctor,
+    "evaluate": _evaluate,
+    "motion": _motion,
+    "render": _render,
+    "run": _run,
+    "send_to_camera": _send_to_camera,
+    "stream": _stream,
+    "train": _train,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,142 @@
+"""What a training step sees: batches of prepared pairs, augmented, with landmarks drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from engines.geometry import openings, rasterise
+from engines.training.clips import Clip
+from engines.training.pairs import Pairs
+from puppet.types import Floats, Image
+
+LANDMARK_NOISE_PX = 0.35  # the tracker's own jitter, at 256²
+GENERATED_WEIGHT = 0.5  # of clips whose name starts with "ai": other generators made them
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B pairs as tensors, (B, C, 256, 256) in 0..1."""
+
+    portrait: Tensor
+    portrait_raster: Tensor
+    portrait_openings: Tensor  # C = 1
+    warped: Tensor
+    raster: Tensor
+    openings: Tensor  # C = 1
+    target: Tensor
+    motion: Tensor  # (B, 3, 64, 64): Pairs.motion
+    person: Tensor  # (B,) int64: which training identity
+
+    def to(self, device: torch.device) -> Self:
+        """On `device`, pictures as floats."""
+        moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
+        pictures = {
+            name: value.float().div_(255).contiguous(memory_format=torch.channels_last)
+            for name, value in moved.items()
+            if name not in ("motion", "person")
+        }
+        return type(self)(**pictures, motion=moved["motion"].float(), person=moved["person"])
+
+
+Motion = NDArray[np.float16]  # (64, 64, 3), as in Pairs
+Sample = tuple[NDArray[np.uint8], Motion, int]  # layers, motion, person
+
+
+class Mixture(IterableDataset[Sample]):
+    """An endless stream of single pairs: clips by weight, then any of their pairs, augmented."""
+
+    def __init__(self, clips: Sequence[Clip], folders: Sequence[Path], *, seed: int) -> None:
+        super().__init__()
+        self._folders, self._seed = list(folders), seed
+        people = sorted({clip.identity for clip in clips})
+        self.people = len(people)
+        self._person = [people.index(clip.identity) for clip in clips]
+        share = np.array([GENERATED_WEIGHT if clip.name.startswith("ai__") else 1.0 for clip in clips])
+        # A person with n clips counts like sqrt(n) persons.
+        share /= np.sqrt(np.bincount(self._person)[self._person])
+        self._share = share / share.sum()
+
+    def reseed(self, seed: int) -> None:
+        """Another stream, so that a resumed training does not see the same pairs again."""
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[Sample]:
+        worker = torch.utils.data.get_worker_info()
+        random = np.random.default_rng([self._seed, worker.id if worker else 0])
+        loaded = [Pairs.load(folder) for folder in self._folders]
+        while True:
+            clip = int(random.choice(len(loaded), p=self._share))
+            pairs = loaded[clip]
+            index = int(random.integers(len(pairs.pairs)))
+            pair, motion = augmented(layers(pairs, index, random), pairs.motion[index], random)
+            yield pair, motion, self._person[clip]
+
+
+def layers(pairs: Pairs, index: int, random: np.random.Generator | None = None) -> NDArray[np.uint8]:
+    """(256, 256, 17) uint8: a pair's pictures and drawings in the order of Batch; `random` adds landmark noise."""
+    portrait, target = pairs.pairs[index]
+    drawn = []
+    for frame in (portrait, target):
+        points: Floats = pairs.points[frame]
+        if random is not None:
+            points = points + random.normal(0, LANDMARK_NOISE_PX, points.shape).astype(np.float32)
+        drawn.append(np.dstack([rasterise(points), openings(points)]))
+    return np.dstack([pairs.frames[portrait], drawn[0], pairs.warped[index], drawn[1], pairs.frames[target]])
+
+
+_PICTURES = (slice(0, 3), slice(7, 10), slice(14, 17))  # portrait, warped, target
+
+
+def augmented(pair: NDArray[np.uint8], motion: Motion, random: np.random.Generator) -> tuple[NDArray[np.uint8], Motion]:
+    """Mirrored, tinted, faded or painted over; all pictures of the pair alike."""
+    if random.random() < 0.5:
+        pair = pair[:, ::-1]
+        motion = motion[:, ::-1] * np.array([-1, 1, 1], np.float16)
+    pair = np.ascontiguousarray(pair)
+    pictures = np.concatenate([pair[..., part] for part in _PICTURES])  # (768, 256, 3)
+    kind = random.random()
+    if kind < 0.08:
+        pictures = cv2.cvtColor(cv2.cvtColor(pictures, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    elif kind < 0.2:
+        pictures = _painted(pictures, random)
+    if random.random() < 0.7:
+        ramp = np.linspace(0, 1, 256)[:, None] ** random.uniform(0.7, 1.5)
+        table = random.uniform(0.8, 1.1) * random.uniform(0.9, 1.1, 3) * ramp
+        pictures = np.dstack(
+            [cv2.LUT(pictures[..., c], np.clip(table[:, c] * 255, 0, 255).astype(np.uint8)) for c in range(3)]
+        )
+    for part, picture in zip(_PICTURES, np.split(pictures, 3), strict=True):
+        pair[..., part] = picture
+    return pair, motion
+
+
+def _painted(pictures: Image, random: np.random.Generator) -> Image:
+    """Strokes instead of pores: edge-preserving smoothing, then a canvas's tint."""
+    smooth = cv2.bilateralFilter(cv2.medianBlur(pictures, 3), 7, 45, 5)
+    warm = smooth * np.array([1.0, random.uniform(0.85, 1), random.uniform(0.6, 1)])
+    return np.asarray(warm, np.uint8)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack pairs from `layers`; still uint8."""
+    pairs, motions, people = zip(*samples, strict=True)
+    pictures = torch.from_numpy(np.stack(pairs)).permute(0, 3, 1, 2).split([3, 3, 1, 3, 3, 1, 3], dim=1)
+    motion = torch.from_numpy(np.stack(motions)).permute(0, 3, 1, 2)
+    return Batch(*pictures, motion=motion, person=torch.tensor(people))
+
+
+def loader(mixture: Mixture, *, batch: int, workers: int) -> Iterator[Batch]:
+    """Endless batches; with `workers` = 0 they are made in this thread."""
+    return iter(
+        DataLoader(mixture, batch, num_workers=workers, collate_fn=collate, pin_memory=torch.cuda.is_available())
+    )

@@ -1,0 +1,300 @@
+"""The training loop: one for every model, on CPU or GPU, that can be stopped and resumed at any time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from engines import geometry, network
+from engines.training import losses, pairs
+from engines.training.clips import Clip, DataError
+from engines.training.data import Batch, Mixture, collate, layers, loader
+from engines.training.losses import Weights
+from engines.training.models import MODELS
+from engines.training.perceptual import PerceptualNet
+from engines.training.sheet import contact_sheet
+from engines.warp import WarpEngine
+from engines.weights import NETWORK_VERSION
+from puppet.types import PuppetError
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_PAIRS = 4  # per clip
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class CheckpointError(PuppetError, ValueError):
+    """A checkpoint cannot be read, is of another model or could not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that a run depends on but its data; travels with the checkpoint."""
+
+    model: str = "ours"
+    steps: int = 20_000
+    batch: int = 8
+    learning_rate: float = 2e-4
+    discriminator_rate: float = 2e-4  # the paper's
+    warm_up: int = 100  # steps; without it the loss explodes
+    final_rate: float = 0.05  # of the learning rate, reached along a cosine
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    weights: Weights = field(default_factory=Weights)
+    bf16: bool = True
+    workers: int = 0
+    seed: int = 0
+    checkpoint_s: float = 120
+    evaluate_s: float = 600
+
+
+class Trainer:
+    """A model in training, and all that a checkpoint holds."""
+
+    def __init__(self, config: Config, *, people: int, device: torch.device) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.device, self.step, self.best = config, device, 0, math.inf
+        self.model = _placed(MODELS[config.model](), device)
+        self.average = _placed(MODELS[config.model](), device).requires_grad_(False)
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimiser = torch.optim.Adam(self.model.parameters(), config.learning_rate, betas=(0.5, 0.999))
+        self.vgg = _placed(PerceptualNet.load("vgg16"), device)
+        self.judge = _placed(PerceptualNet.load("alexnet"), device)
+        self.discriminator: network.Discriminator | None = None
+        if config.weights.adversarial:
+            self.discriminator = _placed(network.Discriminator(people), device)
+            self.discriminator_optimiser = torch.optim.Adam(
+                self.discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.999)
+            )
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """One step; the losses by name."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * self._rate()
+        with self._precision():
+            painted, e, flow = self.model(batch)
+            found = losses.reconstruction(
+                painted.float(),
+                batch.target,
+                batch.openings,
+                alexnet=self.judge,
+                vgg=self.vgg,
+                weights=self.config.weights,
+            )
+            if flow is not None and self.config.weights.flow:
+                found["flow"] = self.config.weights.flow * losses.flow_error(flow.float(), batch.motion)
+            if self.discriminator is not None:
+                found |= self._adversarial(self.discriminator, batch, painted, e)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(found.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimiser.step()
+        self.step += 1
+        self._follow()
+        report = {name: loss.item() for name, loss in found.items()}
+        if self.discriminator is not None:
+            for _ in range(2):  # per step of the generator, as in the paper
+                report["discriminator"] = self._judge_harder(self.discriminator, batch, painted.detach())
+        return report
+
+    @torch.inference_mode()
+    def evaluate(self, batches: Sequence[Batch]) -> tuple[float, float, list[Tensor]]:
+        """(LPIPS-AlexNet of the averaged model, that of the warp engine, the painted pictures)."""
+        pictures, ours, before = [], [], []
+        for batch in batches:
+            with self._precision():
+                painted = self.average(batch)[0].float().clamp(0, 1)
+            ours.append(self.judge.lpips(painted, batch.target))
+            before.append(self.judge.lpips(batch.warped, batch.target))
+            pictures.append(painted)
+        return torch.cat(ours).mean().item(), torch.cat(before).mean().item(), pictures
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; what was there before stays whole until the new one is."""
+        state = {
+            "config": asdict(self.config),
+            "step": self.step,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        if self.discriminator is not None:
+            state["discriminator"] = self.discriminator.state_dict()
+            state["discriminator_optimiser"] = self.discriminator_optimiser.state_dict()
+        _replace(path, lambda partial: torch.save(state, partial))
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint; its discriminator is optional, so that the adversarial stage can start from one."""
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            if state["config"]["weights"] == asdict(self.config.weights):
+                self.optimiser.load_state_dict(state["optimiser"])
+                self.step, self.best = state["step"], state["best"]
+            if self.discriminator is not None and "discriminator" in state:
+                self.discriminator.load_state_dict(state["discriminator"])
+                self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
+        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            raise CheckpointError(
+                f"{path} is not a checkpoint of the model {self.config.model!r}; choose another folder or remove it."
+            ) from error
+
+    def export(self, path: Path) -> None:
+        """The averaged weights as fp16 safetensors, with what they depend on as metadata."""
+        tensors = {name: value.half().contiguous().cpu() for name, value in self.average.state_dict().items()}
+        metadata = {
+            "model": self.config.model,
+            "network": str(NETWORK_VERSION),
+            "geometry": str(geometry.VERSION),
+            "step": str(self.step),
+            "config": json.dumps(asdict(self.config)),
+        }
+        _replace(path, lambda partial: save_file(tensors, partial, metadata=metadata))
+
+    def _adversarial(
+        self, discriminator: network.Discriminator, batch: Batch, painted: Tensor, e: Tensor
+    ) -> dict[str, Tensor]:
+        weights = self.config.weights
+        discriminator.requires_grad_(False)
+        score, features = discriminator(painted, batch.raster, batch.person)
+        with torch.no_grad():
+            _, real = discriminator(batch.target, batch.raster, batch.person)
+        discriminator.requires_grad_(True)
+        found = {
+            "adversarial": -weights.adversarial * score.mean(),
+            "matching": weights.matching * losses.feature_matching(real, features),
+        }
+        if weights.match:
+            found["match"] = weights.match * losses.embedding_match(e, discriminator.W(batch.person))
+        return found
+
+    def _judge_harder(self, discriminator: network.Discriminator, batch: Batch, painted: Tensor) -> float:
+        with self._precision():
+            real, _ = discriminator(batch.target, batch.raster, batch.person)
+            false, _ = discriminator(painted, batch.raster, batch.person)
+            loss = losses.discriminator_hinge(real.float(), false.float())
+        self.discriminator_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.discriminator_optimiser.step()
+        return loss.item()
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.config.bf16 else nullcontext()
+
+    def _rate(self) -> float:
+        config = self.config
+        done = min(self.step / config.steps, 1)
+        cosine = config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * done)) / 2
+        return min(1, (self.step + 1) / config.warm_up) * cosine
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for average, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            average.lerp_(value, 1 - keep)
+
+
+def train(
+    training: Sequence[Clip],
+    validation: Sequence[Clip],
+    out: Path,
+    *,
+    config: Config,
+    cache: Path,
+    start: Path | None = None,
+) -> None:
+    """Train until `config.steps`, leaving checkpoint.pt, weights.safetensors (the best), sheets and logs in `out`.
+
+    `cache` takes tracks and pairs; `start` is a checkpoint to begin from when `out` has none. An `out` that holds a
+    checkpoint goes on from there.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clips, folders = _prepared(training, cache)
+    _, judged = _prepared(validation, cache)
+    mixture = Mixture(clips, folders, seed=config.seed)
+    trainer = Trainer(config, people=mixture.people, device=device)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists() or start is not None:
+        trainer.resume(checkpoint if checkpoint.exists() else start or checkpoint)
+    mixture.reseed(config.seed + trainer.step)
+    batches = loader(mixture, batch=config.batch, workers=config.workers)
+    references = [batch.to(device) for batch in _validation(judged)]
+    began, first, saved, evaluated = time.monotonic(), trainer.step, time.monotonic(), -math.inf
+    with SummaryWriter(out / "log") as log:
+        while True:
+            now, done = time.monotonic(), trainer.step >= config.steps
+            if done or now - evaluated > config.evaluate_s:
+                ours, before, pictures = trainer.evaluate(references)
+                logger.info("step %d: LPIPS %.4f, warp engine %.4f", trainer.step, ours, before)
+                log.add_scalar("validation/lpips", ours, trainer.step)
+                contact_sheet(references, pictures, out / f"sheet-{trainer.step:06}.jpg")
+                if ours < trainer.best:
+                    trainer.best = ours
+                    trainer.export(out / "weights.safetensors")
+                evaluated = time.monotonic()
+            if done or now - saved > config.checkpoint_s:
+                trainer.save(checkpoint)
+                saved = time.monotonic()
+            if done:
+                return
+            report = trainer.learn(next(batches).to(device))
+            if trainer.step % 25 == 0:
+                pace = (time.monotonic() - began) / (trainer.step - first)
+                text = " ".join(f"{name} {value:.3f}" for name, value in report.items())
+                left_min = pace * (config.steps - trainer.step) / 60
+                logger.info("step %d: %s; %.2f s a step, %.0f min left", trainer.step, text, pace, left_min)
+                for name, value in report.items():
+                    log.add_scalar(f"loss/{name}", value, trainer.step)
+
+
+def _placed(module: M, device: torch.device) -> M:
+    """On the device, in the memory layout that its convolutions like best."""
+    return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _prepared(clips: Sequence[Clip], cache: Path) -> tuple[list[Clip], list[Path]]:
+    made = cache / f"pairs-{geometry.VERSION}-{WarpEngine.version}"  # they depend on both
+    found = [(clip, pairs.prepare(clip, tracks=cache / "tracks", cache=made)) for clip in clips]
+    usable = [(clip, folder) for clip, folder in found if folder is not None]
+    if not usable:
+        raise DataError("None of the clips shows a face that can be followed; give clips of one face each.")
+    return [clip for clip, _ in usable], [folder for _, folder in usable]
+
+
+def _validation(folders: Sequence[Path]) -> list[Batch]:
+    """For each clip, pairs of its first portrait, spread evenly."""
+    batches = []
+    for folder in folders:
+        held = pairs.Pairs.load(folder)
+        first = [index for index, (portrait, _) in enumerate(held.pairs) if portrait == held.pairs[0, 0]]
+        chosen = first[:: max(1, len(first) // VALIDATION_PAIRS)][:VALIDATION_PAIRS]
+        batches.append(collate([(layers(held, index), held.motion[index], 0) for index in chosen]))
+    return batches
+
+
+def _replace(path: Path, write: Any) -> None:
+    partial = path.with_suffix(f".{os.getpid()}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} could not be written ({error}); free some space and start again.") from error

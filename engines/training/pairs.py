@@ -1,0 +1,134 @@
+"""Training pairs: a portrait, another frame of the same shot, and the warp engine's way from one to the other.
+
+Made once per clip and kept as plain arrays, so that training reads them at the speed of the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.geometry import Crop
+from engines.training.clips import Clip, Track, read, seed_of, shots, track
+from engines.training.metrics import eye_opening, mouth_opening
+from engines.warp import WarpEngine
+from puppet.matting import person_matte, still_background
+from puppet.types import Floats, Image, Landmarks, Portrait
+
+logger = logging.getLogger(__name__)
+
+PORTRAITS_PER_CLIP = 3
+TARGETS_PER_PORTRAIT = 20
+SHORTEST_SHOT = 8  # frames
+AGREEMENT_PX = 2.0
+FARTHEST_PX = 40.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """All of one clip's pairs; arrays are memory-mapped. Pictures are (·, 256, 256, 3) uint8 RGB."""
+
+    frames: NDArray[np.uint8]  # (F, …) every frame that is a portrait or a target, cut to the portrait's square
+    points: Floats  # (F, 478, 3) px of the square
+    pairs: NDArray[np.int32]  # (P, 2) indices into frames: portrait, target
+    warped: NDArray[np.uint8]  # (P, …) the warp engine's picture
+    motion: NDArray[
+        np.float16
+    ]  # (P, 64, 64, 3): where the target finds itself in `warped` (x, y in px), and 1 if it does
+
+    @classmethod
+    def load(cls, folder: Path) -> Pairs:
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls.__slots__))
+
+
+def prepare(clip: Clip, *, tracks: Path, cache: Path) -> Path | None:
+    """Make the clip's pairs, unless they are there, and give their folder; None if no face can be followed in it."""
+    folder = cache / clip.name
+    if folder.exists():
+        return folder
+    found = track(clip, tracks)
+    chosen = _choose(clip, found)
+    if not chosen:
+        logger.warning("%s: no face to train with", clip.path)
+        return None
+    partial = cache / f"{clip.name}.{os.getpid()}"
+    partial.mkdir(parents=True, exist_ok=True)
+    arrays = _make(read(clip), found, chosen)
+    for name, array in zip(Pairs.__slots__, arrays, strict=True):
+        np.save(partial / f"{name}.npy", array)
+    try:
+        os.replace(partial, folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(partial)
+    return folder
+
+
+def _choose(clip: Clip, found: Track) -> dict[int, list[int]]:
+    """Portrait frame -> target frames, of the same shot: half of them spread evenly, half of them the extremes."""
+    random = np.random.default_rng(seed_of(clip))
+    usable = [[index for index in shot if found.valid[index]] for shot in shots(clip, len(found.valid))]
+    usable = [shot for shot in usable if len(shot) >= SHORTEST_SHOT]
+    chosen = {}
+    for number in range(PORTRAITS_PER_CLIP if usable else 0):
+        shot = usable[number % len(usable)]
+        portrait = shot[0] if number < len(usable) else int(random.choice(shot))
+        others = np.array([index for index in shot if index != portrait])
+        chosen[portrait] = sorted(_targets(others, found.points, random))
+    return chosen
+
+
+def _targets(others: NDArray[np.int64], points: Floats, random: np.random.Generator) -> set[int]:
+    count = min(TARGETS_PER_PORTRAIT, len(others))
+    mouth, eyes = mouth_opening(points[others]), eye_opening(points[others]).mean(axis=1)
+    extremes = [*others[np.argsort(mouth)[-count // 4 :]], *others[np.argsort(eyes)[: count // 4]]]
+    rest = random.choice(others, count - count // 4 * 2, replace=False)
+    return {int(index) for index in (*extremes, *rest)}
+
+
+def _make(frames: list[Image], found: Track, chosen: dict[int, list[int]]) -> tuple[NDArray[np.generic], ...]:
+    pictures: list[Image] = []
+    points: list[Floats] = []
+    pairs: list[tuple[int, int]] = []
+    warped: list[Image] = []
+    motion: list[NDArray[np.float16]] = []
+    height_px, width_px = frames[0].shape[:2]
+    with WarpEngine() as engine:
+        for portrait, targets in chosen.items():
+            crop = Crop.around(found.points[portrait], width_px=width_px, height_px=height_px)
+            start = len(pictures)
+            pictures += [crop.cut(frames[index]) for index in (portrait, *targets)]
+            points += [crop.to_square(found.points[index]) for index in (portrait, *targets)]
+            face = Landmarks(
+                points[start], found.blendshapes[portrait], found.pose[portrait], *pictures[start].shape[1::-1]
+            )
+            matte = person_matte(pictures[start], face)
+            background = still_background(pictures[start], matte)
+            embedding = engine.embed(Portrait(pictures[start], face, matte, background, key=""))
+            for target in range(start + 1, len(pictures)):
+                pairs.append((start, target))
+                warped.append(engine.paint(embedding, points[target]))
+                motion.append(optical_flow(pictures[target], warped[-1]))
+    return np.stack(pictures), np.stack(points), np.array(pairs, np.int32), np.stack(warped), np.stack(motion)
+
+
+def optical_flow(target: Image, warped: Image) -> NDArray[np.float16]:
+    """(64, 64, 3): x, y in px from `target` into `warped`, and 1 where the way back agrees. DIS, Kroeger et al. 2016.
+
+    What a generator's flow should be wherever the warped picture holds what the target shows. Told so directly, it
+    learns from far fewer pictures than from their differences alone.
+    """
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (target, warped)]
+    there, back = search.calc(grey[0], grey[1], None), search.calc(grey[1], grey[0], None)
+    here = np.stack(np.meshgrid(*(np.arange(side, dtype=np.float32) for side in grey[0].shape[::-1])), axis=2)
+    returned = there + cv2.remap(back, here + there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    agrees = (np.abs(returned).sum(axis=2) < AGREEMENT_PX) & (np.abs(there).max(axis=2) < FARTHEST_PX)
+    both = np.dstack([there, agrees.astype(np.float32)])
+    return cv2.resize(both, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float16)

@@ -1,0 +1,115 @@
+"""The networks have the paper's size, ours has its budget, and an untrained generator changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engines.network import (
+    Discriminator,
+    Embedder,
+    Generator,
+    PortraitEncoder,
+    Repair,
+    SelfAttention,
+    WarpGenerator,
+    resample,
+)
+
+PICTURE = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+MASK = torch.zeros(1, 1, 256, 256)
+
+
+def _millions(model: nn.Module) -> float:
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+
+
+@contextmanager
+def _counted(model: nn.Module) -> Iterator[list[float]]:
+    """Collects the 10⁹ multiply-adds of every layer that runs."""
+    counts: list[float] = []
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            counts.append(module.weight[0].numel() * output[0].numel() / 1e9)
+        elif isinstance(module, nn.Linear):
+            counts.append(module.weight.numel() / 1e9)
+        elif isinstance(module, SelfAttention):
+            channels, places = inputs[0].shape[1], inputs[0][0, 0].numel()
+            counts.append(places**2 * (channels // 8 + channels) / 1e9)
+
+    handles = [module.register_forward_hook(count) for module in model.modules()]
+    yield counts
+    for handle in handles:
+        handle.remove()
+
+
+def test_paper_networks_have_the_paper_sizes() -> None:
+    assert _millions(Embedder()) == pytest.approx(15, abs=1)
+    assert _millions(Generator()) == pytest.approx(38, abs=1)
+    assert _millions(Discriminator(people=0)) == pytest.approx(20, abs=1)
+
+
+@torch.inference_mode()
+def test_paper_networks_run_at_256() -> None:
+    e = Embedder()(PICTURE, PICTURE)
+    assert e.shape == (1, 512)
+    assert Generator()(PICTURE, e).shape == PICTURE.shape
+    score, features = Discriminator(people=3)(PICTURE, PICTURE, torch.tensor([2]))
+    assert score.shape == (1,)
+    assert features[-1].shape == (1, 512, 4, 4)
+
+
+def test_discriminator_knows_whom_it_looks_for() -> None:
+    discriminator = Discriminator(people=2).eval()
+    with torch.inference_mode():
+        scores = [discriminator(PICTURE, PICTURE, torch.tensor([i]))[0].item() for i in (0, 1)]
+        nobody = discriminator(PICTURE, PICTURE)[0].item()
+    assert len({*scores, nobody}) == 3
+
+
+@torch.inference_mode()
+def test_our_generator_keeps_its_budget() -> None:
+    encoder, generator = PortraitEncoder().eval(), WarpGenerator().eval()
+    e, features = encoder(PICTURE, PICTURE, MASK)
+    psi = generator.P(e)
+    with _counted(generator) as counts:
+        generator(PICTURE, PICTURE, MASK, psi, features)
+    assert 1.5 < sum(counts) <= 2.5
+
+
+@torch.inference_mode()
+def test_untrained_generator_leaves_the_warped_picture_as_it_is() -> None:
+    encoder, generator = PortraitEncoder().eval(), WarpGenerator().eval()
+    e, features = encoder(PICTURE, PICTURE, MASK)
+    repair = generator(PICTURE, PICTURE, MASK, generator.P(e), features)
+    torch.testing.assert_close(repair.apply(PICTURE), PICTURE, atol=1e-4, rtol=0)
+
+
+def test_embedding_changes_what_a_trained_generator_paints() -> None:
+    torch.manual_seed(0)
+    encoder, generator = PortraitEncoder().eval(), WarpGenerator().eval()
+    nn.init.normal_(generator.residual.weight, std=0.01)
+    with torch.inference_mode():
+        _, features = encoder(PICTURE, PICTURE, MASK)
+        a, b = (generator(PICTURE, PICTURE, MASK, generator.P(torch.rand(1, 256)), features).residual for _ in "ab")
+    assert (a - b).abs().max() > 1e-4
+
+
+def test_flow_points_from_an_output_pixel_to_its_source() -> None:
+    flow = torch.zeros(1, 2, 64, 64)
+    flow[:, 0] = 5
+    torch.testing.assert_close(resample(PICTURE, flow)[..., :-5], PICTURE[..., 5:], atol=1e-4, rtol=0)
+    half = Repair(flow=torch.zeros(1, 2, 64, 64), residual=torch.full_like(PICTURE, 0.5))
+    torch.testing.assert_close(half.apply(PICTURE), PICTURE + 0.5, atol=1e-4, rtol=0)
+
+
+def test_weights_of_the_paper_networks_are_spectrally_normalised() -> None:
+    for model in (Embedder(), Generator(), Discriminator(people=1)):
+        layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+        assert layers
+        assert all(hasattr(layer, "parametrizations") for layer in layers)

@@ -1,0 +1,112 @@
+"""The neural engine: an untrained generator shows the warp engine's picture, and bad weights are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engines import geometry, neural
+from engines.network import PortraitEncoder, WarpGenerator
+from engines.neural import NeuralEngine
+from engines.warp import WarpEngine
+from engines.weights import NETWORK_VERSION, WeightsError
+from puppet.matting import person_matte, still_background
+from puppet.tracking import settle
+from puppet.types import Floats, Portrait
+from puppet.video import VideoFile
+
+METADATA = {"model": "ours", "network": str(NETWORK_VERSION), "geometry": str(geometry.VERSION)}
+
+
+@pytest.fixture(scope="module")
+def portrait(data: Path) -> Portrait:
+    with VideoFile(data / "face.mp4") as video:
+        image = next(iter(video)).image
+    face = settle(image)
+    assert face is not None
+    matte = person_matte(image, face)
+    return Portrait(image, face, matte, still_background(image, matte), key="face")
+
+
+@pytest.fixture(scope="module")
+def target(portrait: Portrait) -> Floats:
+    """The head a little lower and to the right, the mouth open."""
+    points = portrait.landmarks.points + np.array([4, 3, 0], np.float32)
+    points[[14, 87, 317, 178, 402, 88, 318, 15, 16, 17, 84, 314, 152], 1] += 6
+    return points
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    tensors = {f"encoder.{name}": value.half() for name, value in PortraitEncoder().state_dict().items()}
+    tensors |= {f"generator.{name}": value.half() for name, value in WarpGenerator().state_dict().items()}
+    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
+    save_file(tensors, path, metadata=METADATA)
+    return path
+
+
+@pytest.fixture(scope="module")
+def painting(untrained: Path) -> Path:
+    """Weights of a generator that makes everything brighter."""
+    tensors = load_file(untrained)
+    tensors["generator.residual.bias"] = torch.full((48,), 0.2).half()
+    path = untrained.with_name("brighter.safetensors")
+    save_file(tensors, path, metadata=METADATA)
+    return path
+
+
+def test_untrained_generator_shows_the_warp(portrait: Portrait, target: Floats, untrained: Path) -> None:
+    with NeuralEngine(untrained) as engine, WarpEngine() as warp:
+        painted = engine.paint(engine.embed(portrait), target)
+        np.testing.assert_array_equal(painted, warp.paint(warp.embed(portrait), target))
+
+
+def test_only_what_moved_is_repaired(portrait: Portrait, target: Floats, painting: Path) -> None:
+    with NeuralEngine(painting) as engine, WarpEngine() as warp:
+        painted = engine.paint(engine.embed(portrait), target).astype(int)
+        warped = warp.paint(warp.embed(portrait), target).astype(int)
+    nose = tuple(target[1, 1::-1].astype(int))
+    assert (painted - warped)[nose].mean() > 20
+    still = np.abs(warped - portrait.image).max(axis=2) == 0
+    far = np.hypot(*(np.indices(still.shape) - np.array(nose)[:, None, None])) > 0.45 * max(still.shape)
+    assert (far & still).sum() > 100
+    assert np.abs(painted - warped)[far & still].mean() < 0.5
+
+
+def test_embedding_is_made_once(portrait: Portrait, untrained: Path) -> None:
+    with NeuralEngine(untrained) as engine:
+        embedding = engine.embed(portrait)
+        assert engine.embed(embedding) is embedding
+        assert embedding.tensors["features"].shape == (1, 64, 64, 64)
+
+
+def test_repair_at_full_resolution_moves_by_the_picture_s_own_pixels() -> None:
+    picture = np.zeros((512, 512, 3), np.uint8)
+    picture[:, 300:] = 200
+    flow = np.zeros((64, 64, 2), np.float32)
+    flow[..., 0] = 4  # of 256 px
+    moved = neural._repaired(picture, flow, np.zeros((256, 256, 3), np.float32), np.ones((256, 256), np.float32))
+    assert (moved[:, 292:] == 200).all()
+    assert (moved[:, :291] == 0).all()
+
+
+def test_bad_weights_are_refused(untrained: Path, tmp_path: Path) -> None:
+    content = untrained.read_bytes()
+    wrong = tmp_path / "wrong.safetensors"
+    for damaged in (b"", content[: len(content) // 2], b"not weights at all"):
+        wrong.write_bytes(damaged)
+        with pytest.raises(WeightsError, match="cannot be read"):
+            NeuralEngine(wrong)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        NeuralEngine(tmp_path / "absent.safetensors")
+    save_file(load_file(untrained), wrong, metadata={**METADATA, "network": "0"})
+    with pytest.raises(WeightsError, match="train them anew"):
+        NeuralEngine(wrong)
+    save_file({"encoder.first.weight": torch.zeros(1)}, wrong, metadata=METADATA)
+    with pytest.raises(WeightsError, match="do not fit"):
+        NeuralEngine(wrong)
