@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -19,7 +17,7 @@ from engines.pytorch import TorchRunner
 from engines.warp import WarpEngine
 from engines.weights import FOLDER
 from puppet.motion import target_points
-from puppet.types import Floats, Image, Landmarks, Motion, Portrait, PortraitEmbedding
+from puppet.types import Closing, Floats, Image, Landmarks, Motion, Portrait, PortraitEmbedding
 
 DEFAULT = FOLDER / "ours.safetensors"
 STILL = 3  # grey levels that a pixel of the background may differ from itself
@@ -27,7 +25,7 @@ MARGIN_PX = 9  # of the square around what moved, that the network may touch too
 SEAM_PX = 16  # of the square: the repair fades out towards edges inside the picture
 
 
-class NeuralEngine:
+class NeuralEngine(Closing):
     """See the module's first lines. One thread at a time."""
 
     name = "neural"
@@ -78,14 +76,6 @@ class NeuralEngine:
         self._warped = None
         self._warp.close()
         self._runner.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _crop(face: Landmarks) -> Crop:

@@ -7,8 +7,6 @@ the eyeballs and the mouth. Everything that depends on the portrait alone is mad
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -20,7 +18,7 @@ from engines.mouth import Palette, jaws, own_share, paint_mouth, palette_of
 from engines.slit import EYES, MOUTH, Opening, heights, open_slit
 from puppet import facemesh
 from puppet.motion import target_points
-from puppet.types import Floats, Image, Motion, Portrait, PortraitEmbedding
+from puppet.types import Closing, Floats, Image, Motion, Portrait, PortraitEmbedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class _Face:
     palette: Palette
 
 
-class WarpEngine:
+class WarpEngine(Closing):
     """Pure numpy and OpenCV; see the module's first lines. One thread at a time."""
 
     name = "warp"
@@ -88,14 +86,6 @@ class WarpEngine:
 
     def close(self) -> None:
         self._embedding = self._face = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _paint(face: _Face, target: Floats) -> Image:

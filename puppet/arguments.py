@@ -56,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[common, live], help="the window: a portrait follows you, live")
     run.add_argument("--engine", metavar="NAME", help="auto, or one that `puppet doctor` lists")
     run.add_argument("--preset", choices=("quality", "speed"), help="how large and fine the portrait is painted")
-    run.add_argument("--size", type=_size, metavar="native|N", help="longest side of the portrait in px, at most")
+    run.add_argument(
+        "--size", type=_size, default=0, metavar="native|N", help="longest side of the portrait in px, at most"
+    )
     run.add_argument("--motion", choices=("relative", "absolute"), help="follow your changes, or lie over you")
     run.add_argument("--background", metavar="B", help="own, blur, green, transparent, #rrggbb, or a picture file")
     run.add_argument("--theme", choices=("system", "light", "dark"), help="how the window looks")

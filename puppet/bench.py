@@ -40,7 +40,7 @@ class Report:
     p50_ms: dict[str, float]
     p95_ms: dict[str, float]
     drops: dict[str, int]  # frames lost before each stage
-    offline_fps: float  # decoding, tracking, painting and encoding, one after the other
+    offline_fps: float  # of `render`: decoding, tracking, painting and encoding
 
 
 class _Clip:

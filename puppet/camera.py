@@ -15,15 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import av.device
 import cv2
 import numpy as np
 
 from puppet.pipeline import run_with_timeout
-from puppet.types import Frame, Image, Landmarks
+from puppet.types import Closing, Frame, Image, Landmarks
 from puppet.video import CameraError, VideoFile, VideoUnreadable
 
 __all__ = ["CameraError", "CameraInfo", "CameraNotFound", "Paced", "VideoFile", "VideoUnreadable", "Webcam", "cameras"]
@@ -85,7 +84,7 @@ def _exists(device: int) -> bool:
         capture.release()
 
 
-class Webcam:
+class Webcam(Closing):
     """A camera of this computer, by number, by device path, or by its name in `cameras()`.
 
     Asks for the given size and rate; `width_px`, `height_px` and, once some frames came, `fps` say what it gives.
@@ -175,14 +174,6 @@ class Webcam:
             self._capture.release()
             self._reading.release()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _read(capture: cv2.VideoCapture) -> Image | None:
     read, bgr = capture.read()
@@ -217,7 +208,7 @@ class _Played(Protocol[T_co]):
     def __iter__(self) -> Iterator[T_co]: ...
 
 
-class Paced(Generic[T]):
+class Paced(Closing, Generic[T]):
     """Plays a VideoFile or a Recording as a live camera: at its fps, with the clock's times, over and over.
 
     Indices count what was due; what cannot be delivered in time is skipped, which shows as a gap.
@@ -250,14 +241,6 @@ class Paced(Generic[T]):
     def close(self) -> None:
         """End the iteration. The camera that is played stays the caller's."""
         self._closed.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _stamped(item: T, index: int) -> T:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import cv2
 import numpy as np
@@ -12,12 +11,12 @@ from puppet.backdrop import covering
 from puppet.motion import head_size
 from puppet.settings import FramingSettings
 from puppet.smoothing import smoothstep
-from puppet.types import Engine, Image, Landmarks, Motion, Portrait, PortraitEmbedding
+from puppet.types import Closing, Engine, Image, Landmarks, Motion, Portrait, PortraitEmbedding
 
 FADE_S: Final = 0.25
 
 
-class Director:
+class Director(Closing):
     """An Engine around another: it fades in each new embedding and frames what is painted.
 
     `framing` may be assigned at any time. The inner engine stays its maker's, to be closed later.
@@ -44,14 +43,6 @@ class Director:
 
     def close(self) -> None:
         """Nothing to do."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _faded(self, painted: Image, time_ns: int) -> Image:
         """Over what was shown before, while that is going; what is opaque and what is not cannot be mixed."""

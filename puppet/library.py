@@ -94,7 +94,8 @@ class Library:
         """
         content = _content(picture)
         digest = hashlib.sha256(content).hexdigest()
-        for entry in self.entries():
+        entries = self.entries()
+        for entry in entries:
             if entry.selection == selection and _digest(entry.picture) == digest:
                 return entry
         key = f"{digest[:12]}-{secrets.token_hex(2)}"  # one picture may have several faces in it
@@ -106,7 +107,7 @@ class Library:
             (made / entry.picture.name).write_bytes(content)
             (made / ABOUT).write_text(_about(entry), encoding="utf-8")
             made.rename(self.folder / key)
-        self._reorder([*(key for key in self._order() if key != entry.key), entry.key])
+        self._reorder([*(each.key for each in entries if each.kept), key])
         return entry
 
     def add_more(self, entry: Entry, picture: Path) -> Entry:
@@ -128,8 +129,8 @@ class Library:
 
     def move(self, entry: Entry, place: int) -> None:
         """Put it at `place` among the user's own portraits, 0 the first of them. Raises LibraryError."""
-        keys = [each.key for each in self.entries() if each.kept and each.key != entry.key]
         self._own(entry)
+        keys = [each.key for each in self.entries() if each.kept and each.key != entry.key]
         self._reorder([*keys[:place], entry.key, *keys[place:]])
 
     def remove(self, entry: Entry) -> None:
@@ -157,7 +158,8 @@ class Library:
                     try:
                         yield _read(folder)
                     except (OSError, ValueError, KeyError, TypeError) as error:
-                        logger.warning("The portrait in %s is left out, it is damaged (%s).", folder, error)
+                        if folder.exists():  # else it was removed meanwhile
+                            _warn(f"The portrait in {folder} is left out, it is damaged ({error}).")
 
     def _order(self) -> list[str]:
         try:
@@ -165,7 +167,7 @@ class Library:
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            logger.warning("The order of the portraits is lost: %s cannot be read (%s).", self.folder / ORDER, error)
+            _warn(f"The order of the portraits is lost: {self.folder / ORDER} cannot be read ({error}).")
             return []
         return [str(key) for key in order] if isinstance(order, list) else []
 
@@ -183,6 +185,12 @@ class Library:
                 f"The portraits in {self.folder} cannot be changed ({error.strerror or error}); "
                 "check the folder's permissions and the room on its disk."
             ) from error
+
+
+@cache
+def _warn(message: str) -> None:
+    """Once: the library is read again and again."""
+    logger.warning("%s", message)
 
 
 def _content(picture: Path) -> bytes:

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 from av.audio.frame import AudioFrame
@@ -17,6 +15,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from puppet.types import Closing
 from puppet.video import READ_ERRORS, open_file
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ AAC_FRAME_SAMPLES = 1024
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
-class Soundtrack:
+class Soundtrack(Closing):
     """The first audio stream of the file `path` as a stream of `output`; without one in the file, nothing.
 
     Copied if it is AAC or MP3, else encoded as AAC. Time counts from the file's first picture, as the output's does.
@@ -69,14 +68,6 @@ class Soundtrack:
 
     def close(self) -> None:
         self._input.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _encode(self, frame: AudioFrame | None) -> None:
         if self._encoder is not None:

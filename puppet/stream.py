@@ -22,14 +22,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import TCPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 from PIL import Image as Pictures
 
 from puppet.settings import asset
-from puppet.types import Frame, Image, PuppetError
+from puppet.types import Closing, Frame, Image, PuppetError
 from puppet.workers import Latest, Worker
 
 logger = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def kept_token(folder: Path) -> str:
     return token
 
 
-class StreamServer:
+class StreamServer(Closing):
     """A Sink that shows each viewer of `url` the newest frame, as fast as that viewer takes them.
 
     A frame is encoded once for all viewers, in the thread that sends it, and not at all while there is none.
@@ -161,14 +160,6 @@ class StreamServer:
             if self._part is None or self._part[0] is not frame:
                 self._part = frame, _part(frame.image)
             return self._part[1]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Server(TCPServer):

@@ -17,14 +17,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import mediapipe
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 
-from puppet.types import Floats, Frame, Image, Landmarks, PuppetError
+from puppet.types import Closing, Floats, Frame, Image, Landmarks, PuppetError
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +80,8 @@ class _Landmarker:
         self._graph.close()
 
 
-class _Closing:
-    """Context management for whatever holds a landmarker."""
+class _Holder(Closing):
+    """Whatever holds a landmarker, to be closed once."""
 
     _landmarker: _Landmarker
     _open = True
@@ -92,16 +91,8 @@ class _Closing:
             self._open = False
             self._landmarker.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class FaceTracker(_Closing):
+class FaceTracker(_Holder):
     """Follows one face through a stream of frames, up to `faces` being in sight.
 
     A frame without a face gives None. A face that appears is looked at several times, so that the points of its
@@ -133,7 +124,7 @@ class FaceTracker(_Closing):
         return [replace(face, index=frame.index, time_ns=frame.time_ns) for face in found]
 
 
-class FaceDetector(_Closing):
+class FaceDetector(_Holder):
     """Finds up to `faces` faces in a still picture, the largest first, with no memory of other pictures.
 
     A `confidence` (0..1) under the usual 0.5 finds more faces, and more that are none.

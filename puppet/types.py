@@ -119,15 +119,17 @@ class Controls:
 
 
 class Closing(Protocol):
-    """A context manager with an idempotent `close`."""
+    """A context manager that ends with its `close`, which may be called more than once."""
 
     def close(self) -> None: ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 class Camera(Closing, Protocol):

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
@@ -17,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from puppet.types import Frame, Image, PuppetError
+from puppet.types import Closing, Frame, Image, PuppetError
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ def open_file(path: Path) -> InputContainer:
         raise VideoUnreadable(f"{path} cannot be read: {error.strerror}.") from error
 
 
-class VideoFile:
+class VideoFile(Closing):
     """A video as a camera: one Frame for each picture that decodes, upright; iterating starts at its beginning.
 
     Reads what FFmpeg reads: MP4, WebM, MKV, AVI, GIF … A file that breaks off, or is damaged in the middle, gives
@@ -100,14 +98,6 @@ class VideoFile:
 
     def close(self) -> None:
         """Nothing stays open; this makes it a camera like others."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _video(self, container: InputContainer) -> VideoStream:
         """The first video stream that is neither a song's cover nor text that FFmpeg would draw."""

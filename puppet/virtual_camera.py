@@ -11,14 +11,12 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from puppet import v4l2
 from puppet.framing import Framing, place
 from puppet.preflight import Preflight, preflight
 from puppet.shared_frames import SharedFrames
-from puppet.types import Frame, PuppetError
+from puppet.types import Closing, Frame, PuppetError
 from puppet.workers import Worker
 
 __all__ = ["Framing", "Status", "VirtualCamera", "VirtualCameraUnavailable"]
@@ -69,7 +67,7 @@ class VirtualCameraUnavailable(PuppetError, OSError):
         self.check = check
 
 
-class VirtualCamera:
+class VirtualCamera(Closing):
     """Shows what it is sent as a camera of 1280x720 at 30 frames per second, whatever the rate of `send`.
 
     framing, mirror: how pictures sit in it; assign others at any time. Mirroring is off because programs for calls
@@ -180,14 +178,6 @@ class VirtualCamera:
             self._process.wait()
         self._listener.join()
         self._process.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _program() -> list[str]:

@@ -16,8 +16,9 @@ from pytestqt.qtbot import QtBot
 from engines import load
 from puppet.library import Entry, Library
 from puppet.picture import read_picture
-from puppet.portrait import Selection
+from puppet.portrait import NoFaceError, Selection
 from puppet.settings import sample_portraits
+from puppet.types import Engine
 from ui.crop import CropDialog
 from ui.pick_face import PickFaceDialog
 from ui.picture_dialog import PictureDialog
@@ -222,6 +223,11 @@ def test_five_points_stand_for_a_face_that_is_not_found(
     press_default(qtbot, dialog)
     qtbot.waitUntil(lambda: bool(chosen), timeout=PATIENCE_MS)
     assert library.entry(chosen[0]).selection == Selection(markers=dialog.markers)
+    action(tiles(strip)[3], "Crop again …").trigger()  # around the marked face
+    crop = opened(qtbot, strip, CropDialog)
+    press_default(qtbot, crop)
+    qtbot.waitUntil(lambda: len(chosen) == 2, timeout=PATIENCE_MS)
+    assert library.entry(chosen[0]).selection == Selection(markers=dialog.markers)
 
 
 def test_several_files_are_taken_one_after_the_other(
@@ -290,6 +296,17 @@ def test_a_selection_can_be_made_anew(qtbot: QtBot, make: Callable[[], Made], li
     press_default(qtbot, dialog)
     qtbot.waitUntil(lambda: chosen == [entry.key], timeout=PATIENCE_MS)
     np.testing.assert_allclose(library.entry(entry.key).selection.crop, (0.1, 0.0, 0.9, 0.8))
+    action(tiles(strip)[3], "Mark the face by hand …").trigger()
+    marks = opened(qtbot, strip, PlacePointsDialog)
+    assert isinstance(marks, PlacePointsDialog)
+    assert marks.markers[0] != pytest.approx(PlacePointsDialog(read_picture(picture)).markers[0])  # at the found face
+    press_default(qtbot, marks)
+    qtbot.waitUntil(lambda: len(chosen) == 2, timeout=PATIENCE_MS)
+    assert library.entry(entry.key).selection.markers == marks.markers
+    action(tiles(strip)[3], "Choose the face …").trigger()
+    qtbot.waitUntil(lambda: len(chosen) == 3, timeout=PATIENCE_MS)  # there is but one
+    np.testing.assert_allclose(library.entry(entry.key).selection.crop, (0.1, 0.0, 0.9, 0.8))
+    assert library.entry(entry.key).selection.markers == ()
 
 
 def test_crop_with_mouse_and_keys(qtbot: QtBot) -> None:
@@ -345,6 +362,25 @@ def test_points_with_keys_and_zoom(qtbot: QtBot) -> None:
     (done,) = (each for each in dialog.findChildren(QPushButton) if each.isDefault())
     assert view.face is None
     assert not done.isEnabled()
+
+
+def test_portraits_with_a_digit_are_prepared(
+    qtbot: QtBot, make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[tuple[str, int | None]] = []
+
+    def embed(self: Library, entry: Entry, engine: Engine, *, long_side_px: int | None) -> None:
+        asked.append((entry.name, long_side_px))
+        if entry.name == "Hopper":
+            raise NoFaceError("No face.")
+
+    monkeypatch.setattr(Library, "embed", embed)
+    strip, _, said = make()
+    strip.prepare(long_side_px=512)
+    qtbot.waitUntil(lambda: len(asked) == 3, timeout=PATIENCE_MS)
+    assert asked == [("Astronaut", 512), ("Hopper", 512), ("Painting", 512)]
+    assert "A portrait of the strip is not ready: No face." in caplog.text
+    assert said == []  # nobody asked for it
 
 
 def test_it_ends_while_it_works(qtbot: QtBot, make: Callable[[], Made], data: Path) -> None:

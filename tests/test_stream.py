@@ -125,7 +125,10 @@ def test_transparent_frames_stay_transparent_and_may_come_in_between(
     np.testing.assert_array_equal(decoded(content)[..., 3], image[..., 3])
     assert np.abs(decoded(content)[8:-8, 40:-8, :3].astype(int) - (200, 40, 20)).max() < 8
     server.send(frame(90))
-    assert next_part(reply)[0] == "image/jpeg"
+    kinds = [next_part(reply)[0]]
+    while kinds[-1] == "image/webp" and len(kinds) < 5:  # on a slow machine the last one comes once more meanwhile
+        kinds.append(next_part(reply)[0])
+    assert kinds[-1] == "image/jpeg"
 
 
 def test_a_frame_is_encoded_once_for_all_and_never_for_nobody(

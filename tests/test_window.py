@@ -27,7 +27,9 @@ from puppet.library import Library
 from puppet.live import OpenedSource, Source
 from puppet.portrait import embed
 from puppet.recording import Recording
+from puppet.sender import Status
 from puppet.settings import Settings, asset, sample_portraits
+from puppet.sinks import SinkError
 from puppet.types import Frame, Image, Landmarks
 from puppet.video import VideoFile
 from ui import app, language, theme
@@ -84,9 +86,7 @@ def kept() -> Kept:
 
 
 @pytest.fixture
-def open_window(
-    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: Kept
-) -> Iterator[Open]:
+def open_window(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: Kept) -> Iterator[Open]:
     """Opens a window on one source after the other; after the test it is closed, which must end every thread."""
     opened: list[Window] = []
 
@@ -269,7 +269,8 @@ def test_stop_lets_go_of_the_camera_and_start_takes_it_again(open_window: Open, 
 
 def test_changes_act_at_once_and_are_remembered(open_window: Open, qtbot: QtBot, sample: Source, kept: Kept) -> None:
     window = open_window(sample)
-    window.take(window.session.settings.changed({"motion.head": 0.25, "framing.zoom": 2.0, "view.mirror_preview": False}))
+    changes = {"motion.head": 0.25, "framing.zoom": 2.0, "view.mirror_preview": False}
+    window.take(window.session.settings.changed(changes))
     assert window.session.live.controls.head == 0.25
     assert kept[-1].framing.zoom == 2.0
     wait_for(qtbot, lambda: likeness(window, picture_of("astronaut")) < 0.7)  # neither mirrored nor whole any more
@@ -367,6 +368,60 @@ def test_missing_virtual_camera_is_explained(
     assert not button(window, "Virtual camera").isChecked()
 
 
+def test_virtual_camera_that_is_not_wanted_any_more_is_closed(
+    open_window: Open, qtbot: QtBot, sample: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera, opening = FakeCamera(last=1000), threading.Event()
+
+    def slow() -> FakeCamera:
+        opening.wait(10)
+        return camera
+
+    monkeypatch.setattr("ui.outputs._open_camera", slow)
+    window = open_window(sample)
+    for _ in range(2):
+        qtbot.keyClick(window, Qt.Key.Key_V)
+    opening.set()
+    wait_for(qtbot, lambda: camera.closed)
+    assert camera.sent == []
+    assert not button(window, "Virtual camera").isChecked()
+
+
+class FakeCamera:
+    """A virtual camera that breaks after some frames."""
+
+    def __init__(self, *, last: int) -> None:
+        self.sent: list[Image] = []
+        self.closed = False
+        self.status = Status(device="Fake Cam", fps=30.0)
+        self._last = last
+
+    def send(self, frame: Frame) -> None:
+        if len(self.sent) == self._last:
+            raise SinkError("The cable is cut.")
+        self.sent.append(frame.image)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_virtual_camera_gets_the_portrait_and_may_fail_alone(
+    open_window: Open, qtbot: QtBot, sample: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = FakeCamera(last=20)
+    monkeypatch.setattr("ui.outputs._open_camera", lambda: camera)
+    window = open_window(sample)
+    qtbot.keyClick(window, Qt.Key.Key_V)
+    wait_for(qtbot, lambda: "Other programs now see the portrait as the camera “Fake Cam”" in said(window))
+    assert button(window, "Virtual camera").isChecked()
+    wait_for(qtbot, lambda: "The virtual camera ended: The cable is cut." in said(window))
+    assert not button(window, "Virtual camera").isChecked()
+    wait_for(qtbot, lambda: camera.closed)
+    assert np.corrcoef(camera.sent[0].ravel(), picture_of("astronaut").ravel())[0, 1] > 0.85  # not mirrored
+    before = shown(window)
+    wait_for(qtbot, lambda: np.abs(shown(window) - before).mean() > 0.1)
+
+
 def test_motion_is_recorded(open_window: Open, qtbot: QtBot, sample: Source, tmp_path: Path) -> None:
     window = open_window(sample)
     outputs = window.findChild(Outputs)
@@ -425,9 +480,7 @@ def test_rest_is_kept_for_the_same_camera(open_window: Open, qtbot: QtBot) -> No
     again.close()
 
 
-def test_remembered_camera_that_is_not_there(
-    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_remembered_camera_that_is_not_there(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("puppet.camera.cameras", lambda: [CameraInfo(3, "Other Cam")])
     monkeypatch.setattr("puppet.live.cameras", lambda: [CameraInfo(3, "Other Cam")])
     monkeypatch.setattr("puppet.live.Webcam", lambda device: Paced(Recording.load(asset("sample.motion"))))
@@ -508,12 +561,28 @@ def test_without_a_camera_the_bundled_motion_plays(
     assert not file.exists() or stored.load(file).window.theme == "system"
 
 
-def test_video_file_as_the_camera(monkeypatch: pytest.MonkeyPatch, qapp: QApplication, data: Path, tmp_path: Path) -> None:
+def test_video_file_as_the_camera(
+    monkeypatch: pytest.MonkeyPatch, qapp: QApplication, data: Path, tmp_path: Path
+) -> None:
     windows = run_for(monkeypatch, lambda window: "tracking" in texts(window))
     arguments = ["--camera", str(data / "face.mp4"), "--portrait", str(sample_portraits()[1]), "--size", str(SIZE_PX)]
     assert main(["run", *arguments, "--settings", str(tmp_path / "s.toml"), "--set", "motion.head=0.5"]) == 0
     assert windows[0].session.settings.motion.head == 0.5
     assert windows[0].session.entry.picture.name == sample_portraits()[1].name
+
+
+def test_what_is_chosen_is_kept_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, qapp: QApplication, tmp_path: Path
+) -> None:
+    def choose(window: Window) -> bool:
+        window.take(window.session.settings.changed({"motion.head": 0.75}))
+        return window.session.is_running
+
+    monkeypatch.setattr("puppet.live.cameras", list)
+    run_for(monkeypatch, choose)
+    file = tmp_path / "settings.toml"
+    assert main(["run", "--size", str(SIZE_PX), "--settings", str(file)]) == 0
+    assert stored.load(file) == Settings().changed({"motion.head": 0.75})
 
 
 def test_bad_input_opens_no_window(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from PySide6.QtWidgets import QWidget
 
 from puppet.faces import BYSTANDER, find_faces
 from puppet.library import Entry, Library
-from puppet.markers import markers_of
+from puppet.markers import fitted, markers_of
 from puppet.picture import read_picture
 from puppet.portrait import Selection
 from puppet.tracking import face_width_px
@@ -103,26 +104,26 @@ class Adding(QObject):
 
     def _consider(self, request: _Request, image: Image, faces: list[Landmarks]) -> None:
         self.said.emit("", False)
-        noticeable = [face for face in faces if face_width_px(face) > BYSTANDER * face_width_px(faces[0])]
-        if request.change == "markers" or not faces:
-            self._ask_for_markers(request, image, faces)
+        if request.change != "face":
+            faces = [face for face in faces if face_width_px(face) > BYSTANDER * face_width_px(faces[0])]
+        chosen = _selected(image, faces, request.selection)
+        if chosen is None or request.change == "markers":
+            self._ask_for_markers(request, image, chosen)
         elif request.change == "crop":
-            self._ask_for_crop(request, image, _selected(faces, request.selection), request.selection)
-        elif len(noticeable) > 1:
-            self._ask_for_face(request, image, noticeable)
+            self._ask_for_crop(request, image, chosen, request.selection)
+        elif len(faces) > 1:
+            self._ask_for_face(request, image, faces)
+        elif faces:  # the only one; for a portrait that had markers, it takes their place
+            self._fit_crop(request, image, faces[0], replace(request.selection, markers=()))
         else:
-            self._fit_crop(request, image, faces[0], request.selection)
+            self._ask_for_markers(request, image, chosen)
 
-    def _ask_for_markers(self, request: _Request, image: Image, faces: Sequence[Landmarks]) -> None:
+    def _ask_for_markers(self, request: _Request, image: Image, face: Landmarks | None) -> None:
         height_px, width_px = image.shape[:2]
-        question, markers = "", request.selection.markers
-        if not faces:
-            question = tr(
-                "No face was found. Drag the points to the eyes, the tip of the nose and the mouth's corners."
-            )
-        elif not markers:
-            placed = markers_of(_selected(faces, request.selection))
-            markers = tuple((x / width_px, y / height_px) for x, y in placed)
+        lost = tr("No face was found. Drag the points to the eyes, the tip of the nose and the mouth's corners.")
+        seen = [(x / width_px, y / height_px) for x, y in markers_of(face)] if face else []
+        question = "" if face else lost
+        markers = request.selection.markers or seen
         dialog = PlacePointsDialog(image, markers=markers, question=question, parent=self._window)
         self._open(dialog, lambda: self._store(request, replace(request.selection, markers=dialog.markers, face=None)))
 
@@ -192,9 +193,13 @@ def _place(face: Landmarks) -> tuple[float, float]:
     return float(x) / face.width_px, float(y) / face.height_px
 
 
-def _selected(faces: Sequence[Landmarks], selection: Selection) -> Landmarks:
-    """The face that a selection is of: the one at its place, or the largest."""
-    if selection.face is None:
-        return faces[0]
+def _selected(image: Image, faces: Sequence[Landmarks], selection: Selection) -> Landmarks | None:
+    """The face that a selection is of: the one through its markers, that at its place, or the largest."""
+    if selection.markers:
+        height_px, width_px = image.shape[:2]
+        placed = [(x * width_px, y * height_px) for x, y in selection.markers]
+        return fitted(placed, width_px=width_px, height_px=height_px)
+    if selection.face is None or not faces:
+        return next(iter(faces), None)
     x, y = selection.face
-    return min(faces, key=lambda face: (_place(face)[0] - x) ** 2 + (_place(face)[1] - y) ** 2)
+    return min(faces, key=lambda face: math.hypot(_place(face)[0] - x, _place(face)[1] - y))

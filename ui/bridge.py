@@ -13,7 +13,7 @@ from puppet.workers import Latest, Worker
 
 T = TypeVar("T")
 
-CLOSING_TIMEOUT_S = 2.0
+CLOSING_TIMEOUT_S = 1.0
 
 
 class Inbox(QObject, Generic[T]):
@@ -31,8 +31,7 @@ class Inbox(QObject, Generic[T]):
         self._announced = False
 
     def send(self, item: T) -> None:
-        self._items.put(item)
-        if not self._announced:
+        if self._items.put(item) and not self._announced:  # once closed, this object may be gone any moment
             self._announced = True
             self.arrived.emit()
 
@@ -82,19 +81,20 @@ class Background(QObject):
         self._newest = job  # type: ignore[assignment]
         self._jobs.put(job)  # type: ignore[arg-type]
 
-    def close(self) -> bool:
-        """Whether the thread has ended in time; no reply comes after this."""
+    def close(self, *, timeout_s: float = CLOSING_TIMEOUT_S) -> bool:
+        """Whether the thread has ended in time, with what it was asked before; no reply comes after this."""
         self._newest = None
         self._jobs.close()
-        return self._worker.join(CLOSING_TIMEOUT_S)
+        return self._worker.join(timeout_s)
 
     def _work(self, job: _Job[object]) -> bool:
+        result, failure = None, None
         try:
             result = job.op()
         except Exception as error:  # handed to whoever asked
-            self._ended.emit(job, None, error)
-        else:
-            self._ended.emit(job, result, None)
+            failure = error
+        if job is self._newest:  # it is not after `close`, when this object may be gone any moment
+            self._ended.emit(job, result, failure)
         return True
 
     @Slot(object, object, object)

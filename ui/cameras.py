@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QPoint, QPointF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QHideEvent, QIcon, QPainter, QPixmap, QShowEvent
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 THUMBNAIL = QSize(112, 84)
 LIVE_MS = 100
 WIDTH_PX = 340
+MOST_ROWS = 4
 NAME_PX = 170
 SAMPLE = str(asset("sample.motion"))
 BROWSE = "\0browse"  # no device is called that
@@ -50,6 +51,7 @@ class CameraPicker(QToolButton):
         self._list = _CameraList(self, session, self._background)
         self._list.picked.connect(self._pick)
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.setIconSize(QSize(theme.ICON_PX, theme.ICON_PX))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setToolTip(tr("Choose what drives the portrait"))
         self.setMaximumWidth(NAME_PX + 60)
@@ -97,6 +99,9 @@ class _CameraList(QFrame):
         self._list = QListWidget()
         self._list.setIconSize(THUMBNAIL)
         self._list.setAccessibleName(tr("Cameras"))
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.setWordWrap(True)
+        self._list.setSpacing(1)
         self._list.itemActivated.connect(self._take)
         self._list.itemClicked.connect(self._take)
         column = QVBoxLayout(self)
@@ -136,7 +141,8 @@ class _CameraList(QFrame):
             self._add(_name(device), device, "folder")
         self._add(tr("Video or motion file …"), BROWSE, "folder")
         row_px = self._list.sizeHintForRow(0)
-        self._list.setFixedHeight(min(4, self._list.count()) * row_px + 2 * self._list.frameWidth())
+        rows = min(MOST_ROWS, self._list.count())
+        self._list.setFixedHeight(rows * (row_px + 2 * self._list.spacing()) + 2 * self._list.frameWidth() + 2)
         self.adjustSize()
         others = [info for info in cameras if info.name != current]
         if others:
@@ -163,8 +169,7 @@ class _CameraList(QFrame):
             item = self._list.item(row)
             picture = looks.get(item.data(Qt.ItemDataRole.UserRole))
             if picture is not None:
-                small = fitted(picture, THUMBNAIL.width(), THUMBNAIL.height(), mirrored=True)
-                item.setIcon(QIcon(QPixmap.fromImage(to_qimage(small))))
+                item.setIcon(_look(picture, self.devicePixelRatio()))
 
     def _take(self, item: QListWidgetItem) -> None:
         self.hide()
@@ -181,11 +186,30 @@ def _drawn(name: str) -> QIcon:
     """A drawing in the middle of a thumbnail."""
     field = QPixmap(THUMBNAIL)
     field.fill(QColor(theme.colours().raised))
-    painter = QPainter(field)
     drawing = theme.pixmap(name, colour=theme.colours().muted, ratio=1)
-    painter.drawPixmap((field.width() - drawing.width()) // 2, (field.height() - drawing.height()) // 2, drawing)
+    return _laid(field, drawing)
+
+
+def _look(picture: Image, ratio: float) -> QIcon:
+    """A camera's picture, as a mirror shows it, in the middle of a thumbnail."""
+    small = fitted(picture, round(THUMBNAIL.width() * ratio), round(THUMBNAIL.height() * ratio), mirrored=True)
+    drawing = QPixmap.fromImage(to_qimage(small))
+    drawing.setDevicePixelRatio(ratio)
+    field = QPixmap(THUMBNAIL * ratio)
+    field.setDevicePixelRatio(ratio)
+    field.fill(QColor(theme.colours().stage))
+    return _laid(field, drawing)
+
+
+def _laid(field: QPixmap, drawing: QPixmap) -> QIcon:
+    left = (THUMBNAIL.width() - drawing.deviceIndependentSize().width()) / 2
+    top = (THUMBNAIL.height() - drawing.deviceIndependentSize().height()) / 2
+    painter = QPainter(field)
+    painter.drawPixmap(QPointF(left, top), drawing)
     painter.end()
-    return QIcon(field)
+    icon = QIcon(field)
+    icon.addPixmap(field, QIcon.Mode.Selected)  # which Qt would tint
+    return icon
 
 
 def _known_cameras() -> list[CameraInfo]:

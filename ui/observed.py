@@ -7,12 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from puppet.types import Frame, Landmarks
+from puppet.types import Closing, Frame, Landmarks
 
 if TYPE_CHECKING:
     from puppet.live import Source
@@ -28,7 +27,7 @@ LIGHT_SHARE: Final = 0.2  # of each new sample in the mean
 NO_PICTURE_S: Final = 1.5
 
 
-class Observed:
+class Observed(Closing):
     """Hands on what `source` yields, once, in the camera's thread; the rest may be asked for from any thread.
 
     When the camera fails for good, "nobody is seen" is what it yields, 30 times a second, so that the portrait idles,
@@ -103,11 +102,3 @@ class Observed:
         if item.index % LIGHT_EVERY == 0:
             light = float(np.mean(item.image[::LIGHT_STEP_PX, ::LIGHT_STEP_PX]))
             self.light = light if self.light is None else self.light + LIGHT_SHARE * (light - self.light)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

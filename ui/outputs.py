@@ -7,13 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject, QStandardPaths, Signal
 
-from puppet.types import Frame, PuppetError, Sink
+from puppet.types import Closing, Frame, PuppetError, Sink
 from ui.bridge import Background
 from ui.language import tr
 from ui.session import Session
@@ -27,9 +26,10 @@ logger = logging.getLogger(__name__)
 
 FORMATS = ("mp4", "gif", "motion")
 RECORDED_FPS = 30
+FINISHING_S = 60.0  # a long GIF takes its time, and would be lost
 
 
-class Turned:
+class Turned(Closing):
     """A Sink before another, which mirrors the pictures while the settings of `session` say so."""
 
     def __init__(self, session: Session, sink: Sink) -> None:
@@ -41,14 +41,6 @@ class Turned:
 
     def close(self) -> None:
         self._sink.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Outputs(QObject):
@@ -63,6 +55,7 @@ class Outputs(QObject):
         self._camera_worker, self._record_worker, self._snapshot_worker = (Background(self) for _ in range(3))
         self._camera: VirtualCamera | None = None
         self._camera_sink: Sink | None = None
+        self._camera_opening = False
         self._camera_trouble = ""
         self._recording: Path | None = None
         self._recorder: Recorder | MotionRecorder | None = None
@@ -80,9 +73,10 @@ class Outputs(QObject):
         if wanted == self.camera_wanted:
             return
         self.camera_wanted = wanted
-        if wanted:
+        if wanted and not self._camera_opening:
+            self._camera_opening = True
             self._camera_worker.run(_open_camera, self._camera_opened, self._camera_failed)
-        elif self._camera_sink is not None:
+        elif not wanted and self._camera_sink is not None:
             self._end(self._camera_worker, self._camera_sink, lambda _: None, self._camera_failed)
             self._camera = self._camera_sink = None
         self.changed.emit()
@@ -172,10 +166,15 @@ class Outputs(QObject):
         if self.record_wanted:
             self.stop_recording()
         self.show_camera(False)
-        for worker in (self._camera_worker, self._record_worker, self._snapshot_worker):
-            worker.close()
+        self._record_worker.close(timeout_s=FINISHING_S)
+        self._snapshot_worker.close()
+        self._camera_worker.close()
 
     def _camera_opened(self, camera: VirtualCamera) -> None:
+        self._camera_opening = False
+        if not self.camera_wanted:  # any more
+            self._camera_worker.run(camera.close, lambda _: None, self._camera_failed)
+            return
         self._camera, self._camera_sink = camera, Turned(self._session, camera)
         self._session.add_sink(self._camera_sink)
         self.said.emit(
@@ -185,12 +184,15 @@ class Outputs(QObject):
         self.changed.emit()
 
     def _camera_failed(self, error: Exception) -> None:
-        self.camera_wanted = False
+        self.camera_wanted = self._camera_opening = False
         self._tell(error)
 
     def _record_opened(self, recorder: Recorder | MotionRecorder) -> None:
         from puppet.recorder import Recorder
 
+        if not self.record_wanted:  # any more
+            recorder.discard()
+            return
         self._recorder = recorder
         if isinstance(recorder, Recorder):
             self._record_sink = turned = Turned(self._session, recorder)

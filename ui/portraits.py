@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QToolButton, QWi
 
 from puppet import thumbnails
 from puppet.library import Entry, Library
-from puppet.types import Engine, Image
+from puppet.types import Engine
 from ui import theme
 from ui.adding import Adding, sentence
 from ui.bridge import Background
@@ -31,12 +31,30 @@ logger = logging.getLogger(__name__)
 HEIGHT_PX = 104  # a tile, its margins, and a scroll bar when there are many
 
 
+class _Engine:
+    """An engine that is loaded once a worker asks for it, which alone uses it."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        self._load = load
+        self._loaded: Engine | None = None
+
+    def __call__(self) -> Engine:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
+    def close(self) -> None:
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+
 class PortraitStrip(QWidget):
     """The library's portraits and a last tile that adds more.
 
     chosen: the key of a portrait that the user wants to be: clicked, its digit pressed, or just added.
     said: a message for the user and whether it is an error; an empty one takes the last one back.
-    load_engine: makes the engine that moves the thumbnails; called in a worker, which alone uses it.
+    load_engine: makes an engine for each worker that moves thumbnails or prepares portraits; called in that worker.
     """
 
     chosen = Signal(str)
@@ -45,12 +63,12 @@ class PortraitStrip(QWidget):
     def __init__(self, library: Library, *, load_engine: Callable[[], Engine], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._library = library
-        self._load_engine = load_engine
-        self._engine: Engine | None = None  # the film worker's
         self._entries: tuple[Entry, ...] = ()
         self._tiles: dict[str, Tile] = {}
         self._chosen = self._busy = ""
-        self._changes, self._stills, self._films = Errands(self), Errands(self), Background(self)
+        self._changes, self._stills = Errands(self), Errands(self)
+        self._films, self._film_engine = Background(self), _Engine(load_engine)
+        self._preparing, self._preparing_engine = Errands(self), _Engine(load_engine)
         self._pasted = tempfile.TemporaryDirectory(prefix="puppet-")
         self._pasted_count = 0
         self.adding = Adding(library, self)
@@ -107,6 +125,15 @@ class PortraitStrip(QWidget):
         if 0 < number <= len(self._entries):
             self.chosen.emit(self._entries[number - 1].key)
 
+    def prepare(self, *, long_side_px: int | None) -> None:
+        """Have the portraits that have a digit ready on disk, so that each comes at once when its key is pressed."""
+
+        def embed(entry: Entry) -> None:
+            self._library.embed(entry, self._preparing_engine(), long_side_px=long_side_px)
+
+        for entry in self._entries[:KEYS]:
+            self._preparing.run(partial(embed, entry), lambda _: None, _go_without)
+
     def add_file(self, path: Path) -> None:
         """Make a portrait of a picture file, and choose it."""
         self.adding.add(path)
@@ -128,9 +155,10 @@ class PortraitStrip(QWidget):
         self.adding.close()
         self._changes.close()
         self._stills.close()
-        if self._films.close() and self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        if self._films.close():
+            self._film_engine.close()
+        if self._preparing.close():
+            self._preparing_engine.close()
         self._pasted.cleanup()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # Qt's name
@@ -209,7 +237,9 @@ class PortraitStrip(QWidget):
         tile.clicked.connect(lambda: self.chosen.emit(entry.key))
         tile.film_wanted.connect(
             lambda: self._films.run(
-                partial(self._film, entry), partial(self._show_pictures, entry, Tile.show_film), _go_without
+                lambda: thumbnails.film(entry, self._film_engine()),
+                partial(self._show_pictures, entry, Tile.show_film),
+                _go_without,
             )
         )
         tile.addActions(self._actions.of(entry, tile))
@@ -220,12 +250,6 @@ class PortraitStrip(QWidget):
         if entry in self._entries:
             show(self._tiles[entry.key], pictures)
 
-    def _film(self, entry: Entry) -> list[Image]:
-        """In the film worker."""
-        if self._engine is None:
-            self._engine = self._load_engine()
-        return thumbnails.film(entry, self._engine)
-
 
 def _go_without(error: Exception) -> None:
-    logger.warning("A thumbnail cannot be made: %s", error)
+    logger.warning("A portrait of the strip is not ready: %s", error)

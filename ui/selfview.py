@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHARE = 0.26  # of the stage's width
-WIDEST_PX, NARROWEST_PX = 320, 150
+WIDEST_PX, NARROWEST_PX = 320, 120
 ROUND_PX = 8
 DOT_PX = 1.4
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
 
 from puppet.settings import Settings
 from puppet.types import Calibration, Engine, Frame, PortraitEmbedding, PuppetError, Sink
+from ui.backstage import Equipment, Opening, Preparation
 from ui.bridge import Background, Inbox
 from ui.language import tr
 from ui.observed import Observed
@@ -19,20 +20,12 @@ from ui.observed import Observed
 if TYPE_CHECKING:  # what imports mediapipe is imported behind the window, when that is shown already
     from puppet.direction import Director
     from puppet.library import Entry, Library
-    from puppet.live import Live, OpenedSource
+    from puppet.live import Live
     from puppet.pipeline import MotionSink, Tracked
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stage:
-    """What a show needs besides a portrait."""
-
-    engine: Engine
-    opened: OpenedSource
-    source: Observed
-    calibration: Calibration | None
+CLOSING_S = 1.0  # for what is under way; a driver may hang
 
 
 class Session(QObject):
@@ -58,20 +51,18 @@ class Session(QObject):
         self.entry: Entry | None = None
         self.embedding: PortraitEmbedding | None = None
         self.frozen = False
+        self._asked = ""  # the portrait that was chosen last, shown or not
         self._fell_back = False  # to a bundled portrait, as the one of last time cannot be had
         self.wanted = False  # whether it runs, or will as soon as it can
         self._load_engine = load_engine
-        self._stage: Stage | None = None
+        self._equipment: Equipment | None = None
         self._director: Director | None = None
         self._sinks: list[Sink] = [self.inbox]
         self._motion_sinks: list[MotionSink] = [self.faces]
         self._rests: Inbox[Calibration] = Inbox()
         self._rests.arrived.connect(self._keep_rest, Qt.ConnectionType.QueuedConnection)
-        self._preparing = Background(self)
-        self._engine_aside: tuple[str, Engine] | None = None  # of its thread; the live one belongs to the animator's
-        self._staging = Background(self)
-        self._staged: Stage | None = None  # of its thread: what it opened last
-        self._leaving: list[Live] = []  # to be closed in its thread
+        self._preparing, self._preparation = Background(self), Preparation(library, load_engine)
+        self._staging, self._opening = Background(self), Opening(load_engine)
 
     @property
     def is_running(self) -> bool:
@@ -83,8 +74,8 @@ class Session(QObject):
 
     def choose(self, key_or_path: str) -> None:
         """Bring this portrait to life as soon as it is prepared; the one before lives on until then."""
-        settings = self.settings
-        self._preparing.run(lambda: self._prepare(key_or_path, settings), self._show, self._refuse)
+        self._asked, settings = key_or_path, self.settings
+        self._preparing.run(lambda: self._preparation.prepare(key_or_path, settings), self._show, self._refuse)
 
     def start(self) -> None:
         """Open camera and engine, unless they are."""
@@ -112,8 +103,8 @@ class Session(QObject):
         again = (before.camera, before.motion.mode, before.engine.name)
         if again != (settings.camera, settings.motion.mode, settings.engine.name):
             self.restart()
-        if self.entry is not None and (before.background, before.engine) != (settings.background, settings.engine):
-            self.choose(self.entry.key)
+        if self._asked and (before.background, before.engine) != (settings.background, settings.engine):
+            self.choose(self._asked)
 
     def freeze(self, frozen: bool) -> None:
         self.frozen = frozen
@@ -152,74 +143,16 @@ class Session(QObject):
         """End everything, within some two seconds."""
         if self.live is not None:
             self.live.close()
-        self._preparing.close()
-        if self._staging.close():
-            self._clear()
-        if self._engine_aside is not None:
-            self._engine_aside[1].close()
-        self.live = self.source = self._stage = None
-        self.inbox.close()
-
-    # In the background.
-
-    def _prepare(self, key_or_path: str, settings: Settings) -> tuple[Entry, PortraitEmbedding]:
-        from puppet.backdrop import with_backdrop
-
-        name = settings.engine.name
-        if self._engine_aside is not None and self._engine_aside[0] != name:
-            self._engine_aside[1].close()
-            self._engine_aside = None
-        if self._engine_aside is None:
-            self._engine_aside = name, self._load_engine(name)
-        entry = self.library.entry(key_or_path)
-        embedding = self.library.embed(entry, self._engine_aside[1], long_side_px=settings.engine.long_side_px)
-        return entry, with_backdrop(embedding, settings.background.choice)
-
-    def _open(self, settings: Settings) -> Stage:
-        from calibration import store
-        from puppet.live import open_source
-
-        self._clear()
-        device = settings.camera.device or None
-        opened = self._opened(device)
-        again = opened.camera or device
-        source = Observed(opened.source, reopen=lambda: open_source(again).source)
-        try:
-            engine = self._load_engine(settings.engine.name)
-        except PuppetError:
-            source.close()
-            raise
-        calibration = store.load(opened.camera) if opened.camera else None
-        self._staged = Stage(engine, opened, source, calibration)
-        return self._staged
-
-    def _opened(self, device: str | None) -> OpenedSource:
-        """What `device` says; if that is a camera which is not there today, the first that works."""
-        from puppet.camera import CameraNotFound, cameras
-        from puppet.live import open_source
-
-        is_camera = device is not None and not Path(device).suffix and not Path(device).exists()
-        if device is None or not is_camera or device in {info.name for info in cameras()}:
-            return open_source(device)
-        try:
-            if device.isdecimal():
-                return open_source(device)
-        except CameraNotFound as error:
-            logger.warning("%s", error)
-        missing = tr("The camera {name} is not there.").format(name=device)
-        opened = open_source(None)
-        return replace(opened, notice=f"{missing} {opened.notice}")
-
-    def _clear(self) -> None:
-        """Close what the show before needed."""
-        while self._leaving:
-            self._leaving.pop().close()
-        staged, self._staged = self._staged, None
-        if staged is not None:
-            staged.source.close()
-            staged.engine.close()
-
-    # In the GUI thread.
+        deadline_s = time.monotonic() + CLOSING_S
+        for background, clear in (
+            (self._staging, self._opening.clear),
+            (self._preparing, self._preparation.close),
+        ):
+            if background.close(timeout_s=max(0.0, deadline_s - time.monotonic())):
+                clear()
+        self.live = self.source = self._equipment = None
+        for inbox in (self.inbox, self.faces, self._rests):
+            inbox.close()
 
     def _show(self, prepared: tuple[Entry, PortraitEmbedding]) -> None:
         self.entry, self.embedding = prepared
@@ -228,25 +161,27 @@ class Session(QObject):
         self.portrait_changed.emit(self.entry)
         self._begin()
 
-    def _set(self, stage: Stage) -> None:
-        self._stage = stage
+    def _set(self, equipment: Equipment) -> None:
+        self._equipment = equipment
         self._begin()
 
     def _begin(self) -> None:
         """The show, if all is there."""
-        if self._stage is None or self.embedding is None or self.live is not None:
+        if self._equipment is None or self.embedding is None or self.live is not None:
             return
+        if self.embedding.engine != self._equipment.engine.name:
+            return  # another engine was chosen, and the portrait is being prepared for it
         from puppet.direction import Director
         from puppet.live import Live
         from puppet.motion import Retargeter
 
-        settings, stage = self.settings, self._stage
-        director = Director(stage.engine, settings.framing)
+        settings, equipment = self.settings, self._equipment
+        director = Director(equipment.engine, settings.framing)
         controls = replace(settings.motion.controls, freeze=self.frozen)
-        retargeter = Retargeter(mode=settings.motion.mode, calibration=stage.calibration, controls=controls)
-        self._director, self.source, self.camera = director, stage.source, stage.opened.camera
+        retargeter = Retargeter(mode=settings.motion.mode, calibration=equipment.calibration, controls=controls)
+        self._director, self.source, self.camera = director, equipment.source, equipment.opened.camera
         self.live = Live(
-            stage.source,
+            equipment.source,
             engine=director,
             embedding=self.embedding,
             retargeter=retargeter,
@@ -255,27 +190,28 @@ class Session(QObject):
         ).__enter__()
         for sink in self._motion_sinks:
             self.live.add_motion_sink(sink)
-        if stage.opened.notice:
-            self.said.emit(stage.opened.notice, "warning")
+        if equipment.opened.notice:
+            self.said.emit(equipment.opened.notice, "warning")
         self.state_changed.emit()
 
     def _restage(self) -> None:
         """Close the show, and open the next one if it is wanted; each in the background."""
         if self.live is not None:
-            self._leaving.append(self.live)
-        self.live = self.source = self._stage = self._director = None
+            self._opening.leave(self.live)
+        self.live = self.source = self._equipment = self._director = None
         self.camera = ""
         settings = self.settings
         if self.wanted:
-            self._staging.run(lambda: self._open(settings), self._set, self._fail)
+            self._staging.run(lambda: self._opening.open(settings), self._set, self._fail)
         else:
-            self._staging.run(self._clear, lambda _: None, self._fail)
+            self._staging.run(self._opening.clear, lambda _: None, self._fail)
         self.state_changed.emit()
 
     def _refuse(self, error: Exception) -> None:
         """The portrait that was asked for cannot be shown."""
         self.said.emit(_sentence(error, tr("This portrait cannot be used ({error}); choose another one.")), "error")
         if self.entry is not None:
+            self._asked = self.entry.key
             self.portrait_changed.emit(self.entry)
         elif not self._fell_back:
             self._fell_back = True

@@ -68,9 +68,10 @@ def apply(theme: str) -> None:
     application.setProperty("colours", repr(colours))
     application.setStyle("Fusion")
     application.setPalette(_palette(colours))
-    chevron = (ICONS / f"chevron-{'dark' if colours is DARK else 'light'}.svg").as_posix()
     names = {name: getattr(colours, name) for name in Colours.__slots__}
-    application.setStyleSheet(Template(STYLE.read_text(encoding="utf-8")).substitute(names, chevron=chevron))
+    for name in ("check", "chevron"):  # drawings that style sheets take from files, which must have their colour
+        names[name] = (ICONS / f"{name}-{'dark' if colours is DARK else 'light'}.svg").as_posix()
+    application.setStyleSheet(Template(STYLE.read_text(encoding="utf-8")).substitute(names))
 
 
 def colours() -> Colours:

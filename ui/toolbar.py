@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QWidget
 
@@ -23,6 +23,7 @@ class Toolbar(QWidget):
         super().__init__()
         self.setObjectName("bar")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.MARGIN_PX, theme.SPACE_PX, theme.MARGIN_PX, theme.SPACE_PX)
         row.setSpacing(theme.SPACE_PX)
@@ -49,6 +50,7 @@ class Toolbar(QWidget):
         button = QToolButton()
         button.setDefaultAction(action)
         button.setAccessibleName(action.text())
+        button.setIconSize(QSize(theme.ICON_PX, theme.ICON_PX))
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.buttons[name] = button

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from puppet.library import Entry
 
 LOOK_MS = 400
-SIDE_PX = 316
+AHEAD_MS = 3000  # after a portrait came to life, others are made ready
+SIDE_PX = 340
 SMALLEST = (640, 480)
 
 
@@ -50,6 +51,10 @@ class Window(QMainWindow):
         self.setMinimumSize(*SMALLEST)
         self.setAcceptDrops(True)
         self.resize(self._settings.window.width_px, self._settings.window.height_px)
+        self._ahead = QTimer(self)
+        self._ahead.setSingleShot(True)
+        self._ahead.setInterval(AHEAD_MS)
+        self._ahead.timeout.connect(self._prepare_others)
         self._build()
         for number in range(1, 10):
             QShortcut(QKeySequence(str(number)), self, lambda number=number: self._strip.choose_number(number))
@@ -99,7 +104,10 @@ class Window(QMainWindow):
         left = QVBoxLayout()
         left.setSpacing(0)
         left.addWidget(self._stage, stretch=1)
-        left.addWidget(self._strip)
+        row = QVBoxLayout()
+        row.setContentsMargins(theme.SPACE_PX, theme.SPACE_PX, theme.SPACE_PX, 0)
+        row.addWidget(self._strip)
+        left.addLayout(row)
         middle = QHBoxLayout()
         middle.setSpacing(0)
         middle.addLayout(left, stretch=1)
@@ -124,7 +132,7 @@ class Window(QMainWindow):
         actions["snapshot"].triggered.connect(self._snap)
         actions["self_view"].triggered.connect(lambda on: self._change({"view.self_view": on}))
         actions["panel"].triggered.connect(lambda on: self._change({"window.panel": on}))
-        actions["calibrate"].triggered.connect(lambda: self._calibrate(True))  # again, if it is being done already
+        actions["calibrate"].triggered.connect(lambda: self.calibrate(True))  # again, if it is being done already
         actions["full_screen"].triggered.connect(self._fill_screen)
         self._bar.record_wanted.connect(self.outputs.record)
         self._picker.chosen.connect(lambda device: self._change({"camera.device": device}))
@@ -135,7 +143,7 @@ class Window(QMainWindow):
         self._calibration.rest_wanted.connect(session.recalibrate)
         self._calibration.calibrated.connect(session.calibrate)
         self._calibration.overlay_changed.connect(lambda share: self._change({"view.overlay_opacity": share}))
-        self._calibration.closed.connect(lambda: self._calibrate(False))
+        self._calibration.closed.connect(lambda: self.calibrate(False))
 
     # What the user does.
 
@@ -181,7 +189,7 @@ class Window(QMainWindow):
         self._actions["panel"].setChecked(settings.window.panel)
         self._picker.refresh()
 
-    def _calibrate(self, wanted: bool) -> None:
+    def calibrate(self, wanted: bool = True) -> None:
         self._actions["calibrate"].setChecked(wanted)
         self._side.setCurrentIndex(int(wanted))
         self._apply(self._settings)
@@ -214,8 +222,12 @@ class Window(QMainWindow):
     def _show_portrait(self, entry: Entry) -> None:
         self._strip.set_busy(None)
         self._strip.show_chosen(entry.key)
+        self._ahead.start()
         if self.session.embedding is not None:
             self._calibration.set_portrait(self.session.embedding.portrait.landmarks)
+
+    def _prepare_others(self) -> None:
+        self._strip.prepare(long_side_px=self._settings.engine.long_side_px)
 
     def _show_state(self) -> None:
         wanted = {
@@ -257,7 +269,7 @@ class Window(QMainWindow):
         elif self.isFullScreen():
             self._fill_screen(False)
         elif self._actions["calibrate"].isChecked():
-            self._calibrate(False)
+            self.calibrate(False)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # Qt's name
         if self._strip.can_take(event.mimeData()):
@@ -269,11 +281,13 @@ class Window(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:  # Qt's name
         self._timer.stop()
+        self._ahead.stop()
         size, frame = self.normalGeometry().size(), self._settings.window
         if not self.isFullScreen():
             frame = replace(frame, width_px=max(size.width(), SMALLEST[0]), height_px=max(size.height(), SMALLEST[1]),
                             maximised=self.isMaximized())  # fmt: skip
         self._keep(replace(self._settings, window=frame))
+        self.hide()
         self.outputs.close()
         self._close_down()
         self.session.close()
@@ -282,7 +296,6 @@ class Window(QMainWindow):
     def _rebuild(self) -> None:
         self._close_down()
         self._actions.remove()
-        self.centralWidget().deleteLater()
         self._build()
 
     def _close_down(self) -> None:

@@ -28,7 +28,7 @@ from puppet.sender import splash
 from puppet.types import Frame, Image
 from puppet.virtual_camera import VirtualCamera
 
-DEVICE, SECOND = "/dev/video10", "/dev/video11"
+DEVICE = "/dev/video10"
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (250, 180, 120))
 GREYS = range(20, 240, 2)
 EVERY = 32  # of the columns is looked at, and every row: whole pictures take too long here
