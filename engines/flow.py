@@ -23,7 +23,10 @@ from puppet.types import Floats
 GRID = 64  # nodes along each side of the region
 REGION_FACES = 3.4  # side of the region that moves, in face sizes
 SMOOTHNESS = 2e-4  # of the spline: landmarks are noisy by a fraction of a pixel
-NEWTON_SHARES = (0.3, 0.6, 0.85, 1.0, 1.0, 1.0)  # of the displacement: each step starts near the last one's answer
+# Newton's steps: the share of the displacement that each solves for. Where the flow stretches hard, each starts near
+# the last one's answer.
+NEWTON_GENTLE, NEWTON_STEEP = (1.0, 1.0, 1.0), (0.3, 0.6, 0.85, 1.0, 1.0, 1.0)
+STEEP = 0.35  # slope of the displacement
 LEAST_AREA = 0.2  # to which the flow may shrink a patch of the picture
 UNFOLDING_PASSES = 16
 SHELL_ANGLES = 24
@@ -204,7 +207,7 @@ def invert(forward: Floats, step_px: tuple[float, float]) -> Floats:
     slopes = _slopes(cells)
     nodes = np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).astype(np.float32)
     back = np.zeros_like(cells)
-    for share in NEWTON_SHARES:
+    for share in NEWTON_STEEP if np.abs(slopes).max() > STEEP else NEWTON_GENTLE:
         moved, slope = (sample(part, nodes + back, border=cv2.BORDER_REPLICATE) for part in (cells, slopes))
         residual = back + share * moved
         a, b, c, d = (share * slope[..., k] + (k in (0, 3)) for k in range(4))

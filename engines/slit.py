@@ -101,7 +101,7 @@ def open_slit(
     y = (np.arange(top, bottom, dtype=np.float32) - np.float32(origin[1]))[:, None]
     along = (x * np.float32(axis[0]) + y * np.float32(axis[1])) / np.float32(length)
     across = x * np.float32(normal[0]) + y * np.float32(normal[1])
-    columns = table[np.clip(along * (COLUMNS - 1) + 0.5, 0, COLUMNS - 1).astype(np.intp)]
+    columns = np.take(table, np.clip(along * (COLUMNS - 1) + 0.5, 0, COLUMNS - 1).astype(np.intp), axis=0)
     outer_upper, upper, lower, outer_lower = (columns[..., k] for k in range(4))
     upper_share = np.clip((across - outer_upper) / np.maximum(upper - outer_upper, 1), 0, 1)
     lower_share = np.clip((outer_lower - across) / np.maximum(outer_lower - lower, 1), 0, 1)

@@ -110,13 +110,13 @@ def _paint(face: _Face, target: Floats) -> Image:
     painted = _over(person, face.background)
 
     for opening in openings:
-        if opening is not None:
+        if opening is not None and opening.seam.any():
             _blend(painted, opening, opening.seam, cv2.GaussianBlur(painted[opening.box][..., :3], (0, 0), 0.8))
     mouth, *eyes = openings
-    if mouth is not None:
+    if mouth is not None and mouth.mask.any():
         _blend(painted, mouth, mouth.mask, _mouth(face, mouth, target))
     for side, (opening, seen) in enumerate(zip(eyes, behind[1:], strict=True)):
-        if opening is not None and seen is not None:
+        if opening is not None and seen is not None and opening.mask.any():
             iris = facemesh.IRIS[side][0]
             gaze_px = target[iris, :2] + at_landmarks[iris] - face.points[iris, :2]
             _blend(painted, opening, opening.mask, paint_eyeball(face.eyeballs[side], seen, gaze_px))
