@@ -28,6 +28,7 @@ class Slit:
     lower: Indices
     outer_lower: Indices
     margin: tuple[float, float]  # share of the opening at rest that belongs to the upper and lower edge (lashes)
+    reach: float  # 0 stretches the skin above evenly, up to 1 more of it from afar
 
 
 MOUTH = Slit(
@@ -36,6 +37,7 @@ MOUTH = Slit(
     facemesh.LIP_INNER_LOWER,
     facemesh.LIP_OUTER_LOWER,
     margin=(0.0, 0.0),
+    reach=0.0,
 )
 EYES = tuple(
     Slit(
@@ -44,6 +46,7 @@ EYES = tuple(
         facemesh.LID_LOWER[side],
         facemesh.SOCKET_LOWER[side],
         margin=(0.12, 0.06),
+        reach=0.9,
     )
     for side in (0, 1)
 )
@@ -103,7 +106,14 @@ def open_slit(
     across = x * np.float32(normal[0]) + y * np.float32(normal[1])
     columns = np.take(table, np.clip(along * (COLUMNS - 1) + 0.5, 0, COLUMNS - 1).astype(np.intp), axis=0)
     outer_upper, upper, lower, outer_lower = (columns[..., k] for k in range(4))
-    upper_share = np.clip((across - outer_upper) / np.maximum(upper - outer_upper, 1), 0, 1)
+    room = np.maximum(upper - outer_upper, 1)
+    upper_share = np.clip((across - outer_upper) / room, 0, 1)
+    if slit.reach:
+        # A lid that shuts is made of the skin under the brow rather than of the dark crease at its edge: the share
+        # bends towards the brow, as far as the skin does not fold over.
+        drop = -(columns[..., 8] * np.float32(normal[0]) + columns[..., 9] * np.float32(normal[1]))
+        bend = np.clip(0.85 * room / np.maximum(drop, 1e-3) - 1, 0, slit.reach) * (drop > 0)
+        upper_share = upper_share + bend * upper_share * (1 - upper_share)
     lower_share = np.clip((outer_lower - across) / np.maximum(outer_lower - lower, 1), 0, 1)
     middle = (upper + lower) / 2
     fade = np.clip(1 + 8 * np.minimum(along, 1 - along), 0, 1)
