@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -598,15 +599,25 @@ def test_bad_input_opens_no_window(capsys: pytest.CaptureFixture[str], tmp_path:
         assert sentence in line
 
 
-def test_app_hands_back_what_nothing_handled(
-    qapp: QApplication, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fail() -> None:
-        raise ZeroDivisionError
+def fail() -> None:
+    raise ZeroDivisionError
 
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("event", "error"), [(fail, ZeroDivisionError), (interrupt, KeyboardInterrupt)])
+def test_app_hands_back_what_ended_it(
+    event: Callable[[], None],
+    error: type[BaseException],
+    qapp: QApplication,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     monkeypatch.setattr("puppet.live.cameras", list)
-    QTimer.singleShot(100, fail)
-    with pytest.raises(ZeroDivisionError):
+    QTimer.singleShot(100, event)
+    with pytest.raises(error):
         app.run(
             Settings().changed({"engine.size_px": SIZE_PX}),
             load_engine=load, file=tmp_path / "s.toml", library=Library(tmp_path),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 import cv2  # noqa: F401 - before Qt: it points Qt at plug-ins and fonts of its own, which `run` undoes
 from PySide6.QtCore import QMessageLogContext, QTimer, QtMsgType, qInstallMessageHandler
@@ -69,7 +70,12 @@ def run(settings: Settings, *, load_engine: Callable[[str], Engine], file: Path,
         errors.append(error)
         application.exit(1)
 
+    def stop(number: int, frame: FrameType | None) -> None:
+        errors.append(KeyboardInterrupt())  # raised here it would tear whatever Qt is just painting
+        application.exit(1)
+
     former_hook, sys.excepthook = sys.excepthook, close
+    former_handler = signal.signal(signal.SIGINT, stop)
     try:
         language.use(settings.window.language)
         theme.apply(settings.window.theme)
@@ -89,6 +95,7 @@ def run(settings: Settings, *, load_engine: Callable[[str], Engine], file: Path,
         keeper.write()
     finally:
         sys.excepthook = former_hook
+        signal.signal(signal.SIGINT, former_handler)
         qInstallMessageHandler(None)
     if errors:
         raise errors[0]
