@@ -162,7 +162,8 @@ def button(window: Window, name: str) -> QToolButton:
 
 
 def films(tmp_path: Path, pattern: str) -> list[Path]:
-    return list((tmp_path / "films").glob(pattern))
+    """The finished ones: what is being written has a hidden name."""
+    return [path for path in (tmp_path / "films").glob(pattern) if not path.name.startswith(".")]
 
 
 def test_clip_moves_the_portrait(open_window: Open, qtbot: QtBot, data: Path) -> None:
