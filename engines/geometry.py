@@ -20,6 +20,9 @@ VERSION: Final = 1
 SIDE_PX: Final = 256  # of the square that networks work on
 FACE_SHARE: Final = 0.5  # the face's width in the square, where the picture has room enough
 
+COARSE_PX: Final = 64  # side of the grid on which networks know and say where things move
+
+_FARTHEST_PX: Final = 64.0
 _SUBPIXEL_BITS: Final = 4
 # Each feature its own colour, as in section 3.1 of Zakharov et al. 2019 (arXiv 1905.08233); irises are our addition.
 _STRIPS: Final[tuple[tuple[tuple[int, int, int], bool, tuple[facemesh.Indices, ...]], ...]] = (
@@ -89,6 +92,25 @@ def openings(points: Floats) -> NDArray[np.uint8]:
     ):
         cv2.fillPoly(mask, [fixed[[*upper, *lower[::-1]]]], (255,), cv2.LINE_AA, _SUBPIXEL_BITS)
     return mask
+
+
+def head_motion(portrait: Floats, target: Floats) -> Floats:
+    """(COARSE_PX, COARSE_PX, 4): what is known of the motion at each place of the square, and where that place is.
+
+    Two channels: from there to where it would be taken from if everything moved with the head as one, by the affine
+    map that fits best between landmarks (478, 3) px of the square, in sixteenths of the square. Two more: its distance
+    from the middle of the face, in faces.
+    """
+    here = np.column_stack([target[:, :2], np.ones(len(target), np.float32)])
+    affine = np.linalg.lstsq(here, portrait[:, :2], rcond=None)[0]  # (3, 2)
+    middle = (np.arange(COARSE_PX, dtype=np.float32) + 0.5) * (SIDE_PX / COARSE_PX)
+    x, y = np.meshgrid(middle, middle)
+    places = np.dstack([x, y])
+    taken = places @ affine[:2] + affine[2] - places
+    low, high = target[:, :2].min(axis=0), target[:, :2].max(axis=0)
+    apart = (places - (low + high) / 2) / (high - low).max()
+    shift = np.clip(taken, -_FARTHEST_PX, _FARTHEST_PX) * (16 / SIDE_PX)
+    return np.concatenate([shift, apart], axis=2).astype(np.float32)
 
 
 def _fixed(points: Floats) -> NDArray[np.int32]:

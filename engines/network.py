@@ -232,7 +232,7 @@ class WarpGenerator(nn.Module):
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.first = nn.Conv2d(7 * 16, width, 3, padding=1)  # (64, 64, 64)
+        self.first = nn.Conv2d(7 * 16 + 4, width, 3, padding=1)  # (64, 64, 64)
         self.down_a = LightDown(width, 2 * width)  # (128, 32, 32)
         self.down_b = LightDown(2 * width, 4 * width)  # (256, 16, 16)
         self.blocks = nn.ModuleList(
@@ -251,10 +251,13 @@ class WarpGenerator(nn.Module):
         self.sizes = [block.psi_size for block in self.blocks]
         self.P = nn.Linear(4 * width, sum(self.sizes))
 
-    def forward(self, warped: Tensor, raster: Tensor, openings: Tensor, psi: Tensor, features: Tensor) -> Repair:
-        """`psi` is P(e); with `features` it is all that this takes from the portrait, made once."""
+    def forward(
+        self, warped: Tensor, raster: Tensor, openings: Tensor, head: Tensor, psi: Tensor, features: Tensor
+    ) -> Repair:
+        """`head` is `geometry.head_motion`; `psi`, P(e), and `features` are made once per portrait."""
         a, b, c, d = psi.split(self.sizes, dim=1)
-        h64 = self.first(F.pixel_unshuffle(torch.cat([warped, raster, openings], dim=1), 4)) + features
+        seen = F.pixel_unshuffle(torch.cat([warped, raster, openings], dim=1), 4)
+        h64 = self.first(torch.cat([seen, head], dim=1)) + features
         h32 = self.down_a(h64)
         h = self.blocks[0](self.down_b(h32), a)
         h = self.blocks[1](h, b) + h32

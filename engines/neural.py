@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.geometry import SIDE_PX, Crop, openings, rasterise
+from engines.geometry import SIDE_PX, Crop, head_motion, openings, rasterise
 from engines.pytorch import TorchRunner
 from engines.warp import WarpEngine
 from engines.weights import FOLDER
@@ -64,6 +64,7 @@ class NeuralEngine(Closing):
             warped,
             rasterise(points),
             openings(points),
+            head_motion(crop.to_square(portrait.landmarks.points), points),
             psi=np.asarray(tensors["psi"], np.float32),
             features=np.asarray(tensors["features"], np.float32),
         )

@@ -35,11 +35,19 @@ class TorchRunner:
 
     @torch.inference_mode()
     def repair(
-        self, warped: Image, raster: Image, openings: NDArray[np.uint8], *, psi: Floats, features: Floats
+        self,
+        warped: Image,
+        raster: Image,
+        openings: NDArray[np.uint8],
+        head: Floats,
+        *,
+        psi: Floats,
+        features: Floats,
     ) -> tuple[Floats, Floats]:
         """(flow (64, 64, 2) in px of the square, residual (256, 256, 3) in 0..1)."""
-        cached = (torch.from_numpy(array).to(self._device) for array in (psi, features))
-        found = self._generator(self._tensor(warped), self._tensor(raster), self._tensor(openings), *cached)
+        motion = np.ascontiguousarray(head.transpose(2, 0, 1)[None])
+        known = (torch.from_numpy(array).to(self._device) for array in (motion, psi, features))
+        found = self._generator(self._tensor(warped), self._tensor(raster), self._tensor(openings), *known)
         flow, residual = (part[0].permute(1, 2, 0).contiguous().cpu().numpy() for part in (found.flow, found.residual))
         return flow, residual
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines import geometry
-from engines.geometry import Crop, openings, rasterise
+from engines.geometry import Crop, head_motion, openings, rasterise
 from puppet.tracking import settle
 from puppet.types import Image, Landmarks
 from puppet.video import VideoFile
@@ -89,3 +89,22 @@ def test_openings_are_larger_when_the_mouth_is_open(picture: Image, face: Landma
     wide = points.copy()
     wide[[14, 87, 317, 178, 402, 88, 318], 1] += 12
     assert openings(wide).sum() > openings(points).sum() * 1.2
+
+
+def test_head_motion_tells_where_a_moved_head_is_taken_from() -> None:
+    portrait = _still()
+    target = portrait + np.array([6, -4, 0], np.float32)
+    motion = head_motion(portrait, target)
+    assert motion.shape == (64, 64, 4)
+    np.testing.assert_allclose(motion[..., :2] * 16, np.broadcast_to([-6, 4], (64, 64, 2)), atol=1e-3)
+    row, column = np.argwhere(np.abs(motion[..., 2:]).max(axis=2) < 0.02)[0]
+    low, high = target[:, :2].min(axis=0), target[:, :2].max(axis=0)
+    np.testing.assert_allclose([column * 4 + 2, row * 4 + 2], (low + high) / 2, atol=6)
+
+
+def test_head_motion_of_a_larger_head_points_inwards() -> None:
+    portrait = _still()
+    middle = portrait.mean(axis=0)
+    motion = head_motion(portrait, (portrait - middle) * 1.25 + middle)
+    assert (motion[..., 0] * motion[..., 2] <= 1e-3).all()
+    assert motion[32, 0, 0] > 0.5 > -0.5 > motion[32, 63, 0]

@@ -22,6 +22,7 @@ from engines.network import (
 
 PICTURE = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
 MASK = torch.zeros(1, 1, 256, 256)
+HEAD = torch.rand(1, 4, 64, 64)
 
 
 def _millions(model: nn.Module) -> float:
@@ -78,7 +79,7 @@ def test_our_generator_keeps_its_budget() -> None:
     e, features = encoder(PICTURE, PICTURE, MASK)
     psi = generator.P(e)
     with _counted(generator) as counts:
-        generator(PICTURE, PICTURE, MASK, psi, features)
+        generator(PICTURE, PICTURE, MASK, HEAD, psi, features)
     assert 1.5 < sum(counts) <= 2.5
 
 
@@ -86,7 +87,7 @@ def test_our_generator_keeps_its_budget() -> None:
 def test_untrained_generator_leaves_the_warped_picture_as_it_is() -> None:
     encoder, generator = PortraitEncoder().eval(), WarpGenerator().eval()
     e, features = encoder(PICTURE, PICTURE, MASK)
-    repair = generator(PICTURE, PICTURE, MASK, generator.P(e), features)
+    repair = generator(PICTURE, PICTURE, MASK, HEAD, generator.P(e), features)
     torch.testing.assert_close(repair.apply(PICTURE), PICTURE, atol=1e-4, rtol=0)
 
 
@@ -96,7 +97,8 @@ def test_embedding_changes_what_a_trained_generator_paints() -> None:
     nn.init.normal_(generator.residual.weight, std=0.01)
     with torch.inference_mode():
         _, features = encoder(PICTURE, PICTURE, MASK)
-        a, b = (generator(PICTURE, PICTURE, MASK, generator.P(torch.rand(1, 256)), features).residual for _ in "ab")
+        psi = [generator.P(torch.rand(1, 256)) for _ in "ab"]
+        a, b = (generator(PICTURE, PICTURE, MASK, HEAD, each, features).residual for each in psi)
     assert (a - b).abs().max() > 1e-4
 
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from engines.training import losses, pairs
 from engines.training.clips import DataError, find_clips, shots, split, track, validation_identities
-from engines.training.data import Batch, Mixture, augmented, collate, layers
+from engines.training.data import Batch, Mixture, augmented, collate, sample
 from engines.training.loop import CheckpointError, Config, Trainer, train
 from engines.training.losses import Weights
 from engines.training.models import MODELS
@@ -55,7 +55,7 @@ def cache(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def batch(cache: Path) -> Batch:
     held = Pairs.load(cache / "pairs" / "real__bert__turns")
-    return collate([(layers(held, index), held.motion[index], 0) for index in (0, 1)]).to(torch.device("cpu"))
+    return collate([sample(held, index) for index in (0, 1)]).to(torch.device("cpu"))
 
 
 def test_clips_are_found_in_both_layouts(clips_folder: Path, tmp_path: Path) -> None:
@@ -109,10 +109,10 @@ def test_pairs_stay_within_a_shot_and_the_warp_comes_nearer(clips_folder: Path, 
 
 def test_augmentation_treats_all_pictures_of_a_pair_alike(cache: Path) -> None:
     held = Pairs.load(cache / "pairs" / "real__bert__turns")
-    pair = layers(held, 0)
-    pair[..., 7:10] = pair[..., 14:17] = pair[..., 0:3]
+    pair = sample(held, 0)
+    pair.layers[..., 7:10] = pair.layers[..., 14:17] = pair.layers[..., 0:3]
     for seed in range(8):
-        done, _ = augmented(pair.copy(), held.motion[0], np.random.default_rng(seed))
+        done = augmented(replace(pair, layers=pair.layers.copy()), np.random.default_rng(seed)).layers
         np.testing.assert_array_equal(done[..., 7:10], done[..., 0:3])
         np.testing.assert_array_equal(done[..., 14:17], done[..., 0:3])
 
@@ -120,7 +120,7 @@ def test_augmentation_treats_all_pictures_of_a_pair_alike(cache: Path) -> None:
 def test_same_seed_same_stream(clips_folder: Path, cache: Path) -> None:
     clips = find_clips(clips_folder)
     folders = [cache / "pairs" / clip.name for clip in clips]
-    first, again, other = (next(iter(Mixture(clips, folders, seed=seed)))[0] for seed in (5, 5, 6))
+    first, again, other = (next(iter(Mixture(clips, folders, seed=seed))).layers for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -159,7 +159,7 @@ def test_ours_learns_a_pair_by_heart(batch: Batch) -> None:
 
 
 def test_paper_model_learns_through_its_embedding(batch: Batch) -> None:
-    small = replace(batch, **{field.name: getattr(batch, field.name)[:1, :, ::4, ::4] for field in fields(Batch)[:-2]})
+    small = replace(batch, **{field.name: getattr(batch, field.name)[:1, :, ::4, ::4] for field in fields(Batch)[:-3]})
     model = MODELS["paper"]()
     painted, _, _ = model(small)
     (painted - small.target).abs().mean().backward()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from engines.geometry import openings, rasterise
+from engines.geometry import head_motion, openings, rasterise
 from engines.training.clips import Clip
 from engines.training.pairs import Pairs
 from puppet.types import Floats, Image
@@ -34,6 +34,7 @@ class Batch:
     raster: Tensor
     openings: Tensor  # C = 1
     target: Tensor
+    head: Tensor  # (B, 4, 64, 64): geometry.head_motion
     motion: Tensor  # (B, 3, 64, 64): Pairs.motion
     person: Tensor  # (B,) int64: which training identity
 
@@ -43,13 +44,19 @@ class Batch:
         pictures = {
             name: value.float().div_(255).contiguous(memory_format=torch.channels_last)
             for name, value in moved.items()
-            if name not in ("motion", "person")
+            if name not in ("head", "motion", "person")
         }
-        return type(self)(**pictures, motion=moved["motion"].float(), person=moved["person"])
+        head, motion = moved["head"].float(), moved["motion"].float()
+        return type(self)(**pictures, head=head, motion=motion, person=moved["person"])
 
 
-Motion = NDArray[np.float16]  # (64, 64, 3), as in Pairs
-Sample = tuple[NDArray[np.uint8], Motion, int]  # layers, motion, person
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One pair."""
+
+    layers: NDArray[np.uint8]  # (256, 256, 17): its pictures and drawings in the order of Batch
+    motions: Floats  # (64, 64, 7): head_motion, then Pairs.motion
+    person: int = 0
 
 
 class Mixture(IterableDataset[Sample]):
@@ -78,30 +85,29 @@ class Mixture(IterableDataset[Sample]):
             clip = int(random.choice(len(loaded), p=self._share))
             pairs = loaded[clip]
             index = int(random.integers(len(pairs.pairs)))
-            pair, motion = augmented(layers(pairs, index, random), pairs.motion[index], random)
-            yield pair, motion, self._person[clip]
+            yield augmented(sample(pairs, index, person=self._person[clip], random=random), random)
 
 
-def layers(pairs: Pairs, index: int, random: np.random.Generator | None = None) -> NDArray[np.uint8]:
-    """(256, 256, 17) uint8: a pair's pictures and drawings in the order of Batch; `random` adds landmark noise."""
+def sample(pairs: Pairs, index: int, *, person: int = 0, random: np.random.Generator | None = None) -> Sample:
+    """The pair `index` as it is; `random` adds landmark noise."""
     portrait, target = pairs.pairs[index]
-    drawn = []
-    for frame in (portrait, target):
-        points: Floats = pairs.points[frame]
-        if random is not None:
-            points = points + random.normal(0, LANDMARK_NOISE_PX, points.shape).astype(np.float32)
-        drawn.append(np.dstack([rasterise(points), openings(points)]))
-    return np.dstack([pairs.frames[portrait], drawn[0], pairs.warped[index], drawn[1], pairs.frames[target]])
+    points: list[Floats] = [pairs.points[frame] for frame in (portrait, target)]
+    if random is not None:
+        points = [each + random.normal(0, LANDMARK_NOISE_PX, each.shape).astype(np.float32) for each in points]
+    drawn = [np.dstack([rasterise(each), openings(each)]) for each in points]
+    layers = np.dstack([pairs.frames[portrait], drawn[0], pairs.warped[index], drawn[1], pairs.frames[target]])
+    return Sample(layers, np.dstack([head_motion(*points), pairs.motion[index]]), person)
 
 
 _PICTURES = (slice(0, 3), slice(7, 10), slice(14, 17))  # portrait, warped, target
 
 
-def augmented(pair: NDArray[np.uint8], motion: Motion, random: np.random.Generator) -> tuple[NDArray[np.uint8], Motion]:
+def augmented(original: Sample, random: np.random.Generator) -> Sample:
     """Mirrored, tinted, faded or painted over; all pictures of the pair alike."""
+    pair, motions = original.layers, original.motions
     if random.random() < 0.5:
         pair = pair[:, ::-1]
-        motion = motion[:, ::-1] * np.array([-1, 1, 1], np.float16)
+        motions = motions[:, ::-1] * np.array([-1, 1, -1, 1, -1, 1, 1], np.float32)
     pair = np.ascontiguousarray(pair)
     pictures = np.concatenate([pair[..., part] for part in _PICTURES])  # (768, 256, 3)
     kind = random.random()
@@ -117,7 +123,7 @@ def augmented(pair: NDArray[np.uint8], motion: Motion, random: np.random.Generat
         )
     for part, picture in zip(_PICTURES, np.split(pictures, 3), strict=True):
         pair[..., part] = picture
-    return pair, motion
+    return Sample(pair, motions, original.person)
 
 
 def _painted(pictures: Image, random: np.random.Generator) -> Image:
@@ -128,11 +134,12 @@ def _painted(pictures: Image, random: np.random.Generator) -> Image:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack pairs from `layers`; still uint8."""
-    pairs, motions, people = zip(*samples, strict=True)
-    pictures = torch.from_numpy(np.stack(pairs)).permute(0, 3, 1, 2).split([3, 3, 1, 3, 3, 1, 3], dim=1)
-    motion = torch.from_numpy(np.stack(motions)).permute(0, 3, 1, 2)
-    return Batch(*pictures, motion=motion, person=torch.tensor(people))
+    """Stack pairs; pictures are still uint8."""
+    layers = torch.from_numpy(np.stack([each.layers for each in samples])).permute(0, 3, 1, 2)
+    motions = torch.from_numpy(np.stack([each.motions for each in samples])).permute(0, 3, 1, 2)
+    head, motion = motions.split([4, 3], dim=1)
+    person = torch.tensor([each.person for each in samples])
+    return Batch(*layers.split([3, 3, 1, 3, 3, 1, 3], dim=1), head=head, motion=motion, person=person)
 
 
 def loader(mixture: Mixture, *, batch: int, workers: int) -> Iterator[Batch]:

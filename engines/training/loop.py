@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from engines import geometry, network
 from engines.training import losses, pairs
 from engines.training.clips import Clip, DataError
-from engines.training.data import Batch, Mixture, collate, layers, loader
+from engines.training.data import Batch, Mixture, collate, loader, sample
 from engines.training.losses import Weights
 from engines.training.models import MODELS
 from engines.training.perceptual import PerceptualNet
@@ -286,7 +286,7 @@ def _validation(folders: Sequence[Path]) -> list[Batch]:
         held = pairs.Pairs.load(folder)
         first = [index for index, (portrait, _) in enumerate(held.pairs) if portrait == held.pairs[0, 0]]
         chosen = first[:: max(1, len(first) // VALIDATION_PAIRS)][:VALIDATION_PAIRS]
-        batches.append(collate([(layers(held, index), held.motion[index], 0) for index in chosen]))
+        batches.append(collate([sample(held, index) for index in chosen]))
     return batches
 
 

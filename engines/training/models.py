@@ -22,7 +22,7 @@ class WarpFed(nn.Module):
         """(the painted picture (B, 3, 256, 256), the embedding (B, 256), the flow (B, 2, 64, 64))."""
         e, features = self.encoder(batch.portrait, batch.portrait_raster, batch.portrait_openings)
         psi = self.generator.P(e)
-        repair = self.generator(batch.warped, batch.raster, batch.openings, psi, features)
+        repair = self.generator(batch.warped, batch.raster, batch.openings, batch.head, psi, features)
         return repair.apply(batch.warped), e, repair.flow
 
 
