@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from puppet.types import Engine, PuppetError
+
+logger = logging.getLogger(__name__)
 
 # name -> "module:class", best first; "auto" takes the first one that loads.
 BACKENDS: Final[dict[str, str]] = {"warp": "engines.warp:WarpEngine"}
@@ -17,15 +21,36 @@ class EngineUnavailable(PuppetError, RuntimeError):
 
 def load(name: str = "auto") -> Engine:
     """The engine `name`; "auto" is the first of BACKENDS that loads. Raises `EngineUnavailable` with every reason."""
-    if name != "auto" and name not in BACKENDS:
-        raise EngineUnavailable(f"there is no engine {name!r}: choose auto or one of {', '.join(BACKENDS)}")
+    engine: Engine = first_of(BACKENDS, name, "engine")
+    return engine
+
+
+def first_of(table: Mapping[str, str], name: str, kind: str, *arguments: object) -> Any:
+    """The entry `name` of such a table, made with `arguments`; "auto" is the first one that can be made.
+
+    What "auto" passes over is logged, with its reason. A class may be choosy: where it has a method `unasked`, "auto"
+    makes it by that.
+    """
+    if name != "auto":
+        if name not in table:
+            raise EngineUnavailable(f"there is no {kind} {name!r}: choose auto or one of {', '.join(table)}")
+        return _class(table[name], name, kind)(*arguments)
     reasons = []
-    for candidate in BACKENDS if name == "auto" else (name,):
-        module, _, attribute = BACKENDS[candidate].partition(":")
+    for candidate, place in table.items():
         try:
-            engine: Engine = getattr(import_module(module), attribute)()
-        except (ImportError, PuppetError) as error:
+            wanted = _class(place, candidate, kind)
+            made = getattr(wanted, "unasked", wanted)(*arguments)
+        except PuppetError as error:
             reasons.append(f"{candidate}: {error}")
+            logger.info("%s %s", kind, reasons[-1])
         else:
-            return engine
-    raise EngineUnavailable(f"no engine can run here ({'; '.join(reasons)})")
+            return made
+    raise EngineUnavailable(f"no {kind} can run here ({'; '.join(reasons)})")
+
+
+def _class(place: str, name: str, kind: str) -> Any:
+    module, _, attribute = place.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise EngineUnavailable(f"the {kind} {name} is not installed ({error})") from error

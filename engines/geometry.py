@@ -55,9 +55,14 @@ class Crop:
         )
         return cls(left, top, side)
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the picture."""
+        return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
+
     def cut(self, image: Image) -> Image:
         """(SIDE_PX, SIDE_PX, C) uint8: the square of `image`, resampled."""
-        square = image[self.top : self.top + self.side, self.left : self.left + self.side]
+        square = image[self.slices]
         if self.side == SIDE_PX:
             return np.ascontiguousarray(square)
         finer = self.side > SIDE_PX
@@ -92,6 +97,11 @@ def openings(points: Floats) -> NDArray[np.uint8]:
     ):
         cv2.fillPoly(mask, [fixed[[*upper, *lower[::-1]]]], (255,), cv2.LINE_AA, _SUBPIXEL_BITS)
     return mask
+
+
+def seen_by_network(square: Image, points: Floats) -> NDArray[np.uint8]:
+    """(SIDE_PX, SIDE_PX, 7) uint8: a cut picture, and the `rasterise` and `openings` of landmarks in it."""
+    return np.dstack([square, rasterise(points), openings(points)])
 
 
 def head_motion(portrait: Floats, target: Floats) -> Floats:

@@ -31,7 +31,7 @@ class AdaIN(nn.Module):
 
     def forward(self, x: Tensor, psi: Tensor) -> Tensor:
         scale, shift = psi[:, :, None, None].chunk(2, dim=1)
-        return F.instance_norm(x) * (1 + scale) + shift
+        return F.instance_norm(x.float()).to(x.dtype) * (1 + scale) + shift  # half precision overflows in the variance
 
 
 class Down(nn.Module):

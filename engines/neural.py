@@ -6,36 +6,60 @@ resolution, so that skin and canvas keep their texture. Where nothing moved, not
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from engines.geometry import SIDE_PX, Crop, head_motion, openings, rasterise
-from engines.pytorch import TorchRunner
+from engines import EngineUnavailable, runner
+from engines.geometry import COARSE_PX, SIDE_PX, Crop, head_motion, seen_by_network
 from engines.warp import WarpEngine
 from engines.weights import FOLDER
 from puppet.motion import target_points
 from puppet.types import Closing, Floats, Image, Landmarks, Motion, Portrait, PortraitEmbedding
 
 DEFAULT = FOLDER / "ours.safetensors"
-STILL = 3  # grey levels that a pixel of the background may differ from itself
+STILL, MOVED = 1.0, 6.0  # grey levels that the warp has changed a pixel by: left alone, and wholly the network's
 MARGIN_PX = 9  # of the square around what moved, that the network may touch too
 SEAM_PX = 16  # of the square: the repair fades out towards edges inside the picture
+SLOWEST_MS = 20.0  # for the network; the warp engine takes about as much, and 25 fps leave 40
+TRIALS = 7
 
 
 class NeuralEngine(Closing):
     """See the module's first lines. One thread at a time."""
 
     name = "neural"
-    version = 1  # of the tensors in its embeddings
 
-    def __init__(self, weights: Path = DEFAULT) -> None:
-        """Raises `weights.WeightsError` if there are none."""
-        self._runner = TorchRunner(weights)
+    def __init__(self, weights: Path = DEFAULT, *, runner_name: str = "auto") -> None:
+        """Raises `weights.WeightsError` if there are none, `EngineUnavailable` if nothing can run them."""
+        self._runner = runner.load(weights, runner_name)
         self._warp = WarpEngine()
-        self._warped: tuple[PortraitEmbedding, PortraitEmbedding] | None = None
+        self._face: _Face | None = None
+        # Of the tensors in its embeddings, which other weights or another warp engine make anew.
+        self.version = f"{WarpEngine.version}-{sha256(weights.read_bytes()).hexdigest()[:16]}"
+
+    @classmethod
+    def unasked(cls) -> NeuralEngine:
+        """The engine where it is fast enough to be chosen by itself; raises `EngineUnavailable` elsewhere."""
+        engine = cls()
+        pace_ms = engine.pace_ms()
+        if pace_ms <= SLOWEST_MS:
+            return engine
+        engine.close()
+        raise EngineUnavailable(
+            f"its network takes {pace_ms:.0f} ms a frame with {engine.runner}; more than {SLOWEST_MS:.0f} "
+            "and 25 fps are out of reach"
+        )
+
+    @property
+    def runner(self) -> str:
+        """Name of what runs the network."""
+        return self._runner.name
 
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
         """What the warp engine needs, and psi and features for the generator; an embedding comes back as it is."""
@@ -43,7 +67,7 @@ class NeuralEngine(Closing):
             return portrait
         crop = _crop(portrait.landmarks)
         points = crop.to_square(portrait.landmarks.points)
-        seen = self._runner.embed(crop.cut(portrait.image), rasterise(points), openings(points))
+        seen = self._runner.embed(seen_by_network(crop.cut(portrait.image), points))
         return PortraitEmbedding(self.name, portrait, {**self._warp.embed(portrait).tensors, **seen})
 
     def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:
@@ -52,31 +76,64 @@ class NeuralEngine(Closing):
 
     def paint(self, embedding: PortraitEmbedding, target: Floats) -> Image:
         """Like `animate`, for landmarks that are known already: (478, 3) px of the portrait's picture."""
-        if self._warped is None or self._warped[0] is not embedding:
-            self._warped = embedding, replace(embedding, engine=self._warp.name)
-        output = self._warp.paint(self._warped[1], target)
-        picture = np.ascontiguousarray(output[..., :3])  # before some backdrops there is alpha, too
-        portrait, tensors = embedding.portrait, embedding.tensors
-        crop = _crop(portrait.landmarks)
-        points = crop.to_square(target)
-        warped = crop.cut(picture)
-        flow, residual = self._runner.repair(
-            warped,
-            rasterise(points),
-            openings(points),
-            head_motion(crop.to_square(portrait.landmarks.points), points),
-            psi=np.asarray(tensors["psi"], np.float32),
-            features=np.asarray(tensors["features"], np.float32),
-        )
-        touched = _touched(warped, crop.cut(portrait.image)) * _seam(crop, portrait.landmarks)
-        square = np.s_[crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
-        output[square][..., :3] = _repaired(picture[square], flow, residual, touched)
+        if self._face is None or self._face.embedding is not embedding:
+            self._face = _unpack(embedding, self._warp.name)
+        face = self._face
+        output = self._warp.paint(face.warped, target)
+        picture = output if output.shape[2] == 3 else np.ascontiguousarray(output[..., :3])  # some backdrops have alpha
+        points = face.crop.to_square(target)
+        square = face.crop.cut(picture)
+        seen = seen_by_network(square, points)
+        flow, residual = self._runner.repair(seen, head_motion(face.points, points), **face.cached)
+        _repair(picture[face.crop.slices], flow, residual, cover=_touched(square, face.rest) * face.seam)
+        if picture is not output:
+            output[..., :3] = picture
         return output
 
+    def pace_ms(self) -> float:
+        """Median time that the network takes for a frame here."""
+        random = np.random.default_rng(0)
+        seen = random.integers(0, 256, (SIDE_PX, SIDE_PX, 7), np.uint8)
+        head = random.normal(size=(COARSE_PX, COARSE_PX, 4)).astype(np.float32)
+        cached = self._runner.embed(seen)
+        taken = []
+        for _ in range(TRIALS):
+            start_s = time.perf_counter()
+            self._runner.repair(seen, head, **cached)
+            taken.append(time.perf_counter() - start_s)
+        return 1000 * float(np.median(taken))
+
     def close(self) -> None:
-        self._warped = None
+        self._face = None
         self._warp.close()
         self._runner.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """An embedding unpacked for painting."""
+
+    embedding: PortraitEmbedding
+    warped: PortraitEmbedding  # the same, for the warp engine
+    crop: Crop
+    points: Floats  # (478, 3) px of the square, at rest
+    rest: Image  # the square of the picture at rest
+    seam: Floats  # (256, 256)
+    cached: dict[str, Floats]  # psi and features
+
+
+def _unpack(embedding: PortraitEmbedding, engine: str) -> _Face:
+    portrait = embedding.portrait
+    crop = _crop(portrait.landmarks)
+    return _Face(
+        embedding=embedding,
+        warped=replace(embedding, engine=engine),
+        crop=crop,
+        points=crop.to_square(portrait.landmarks.points),
+        rest=crop.cut(portrait.image),
+        seam=_seam(crop, portrait.landmarks),
+        cached={name: np.asarray(embedding.tensors[name], np.float32) for name in ("psi", "features")},
+    )
 
 
 def _crop(face: Landmarks) -> Crop:
@@ -84,10 +141,11 @@ def _crop(face: Landmarks) -> Crop:
 
 
 def _touched(warped: Image, rest: Image) -> Floats:
-    """(256, 256) 0..1: where the warp changed the portrait, and a margin around."""
-    moved = (cv2.absdiff(warped, rest).max(axis=2) > STILL).astype(np.float32)
-    wide = cv2.dilate(moved, np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
-    return np.asarray(cv2.blur(wide, (MARGIN_PX, MARGIN_PX)), np.float32)
+    """(256, 256) 0..1: where the warp changed the portrait, and a margin around. Grows steadily as things move."""
+    difference = cv2.absdiff(warped, rest).max(axis=2)
+    wide = cv2.dilate(difference, np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
+    moved = np.clip((wide - np.float32(STILL)) * np.float32(1 / (MOVED - STILL)), 0, 1)
+    return np.asarray(cv2.blur(moved, (MARGIN_PX, MARGIN_PX)), np.float32)
 
 
 def _seam(crop: Crop, face: Landmarks) -> Floats:
@@ -101,12 +159,20 @@ def _seam(crop: Crop, face: Landmarks) -> Floats:
     return np.outer(*sides).astype(np.float32)
 
 
-def _repaired(square: Image, flow: Floats, residual: Floats, touched: Floats) -> Image:
-    """The square of the picture, (side, side, 3), after flow and residual of the network's 256 px."""
+def _repair(square: Image, flow: Floats, residual: Floats, *, cover: Floats) -> None:
+    """Lay the network's repair over the square of the picture (side, side, 3), in place; cover (256, 256) 0..1."""
     side = len(square)
-    cover = cv2.resize(touched, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
-    shift = cv2.resize(flow, (side, side), interpolation=cv2.INTER_LINEAR) * (cover * (side / SIDE_PX))
-    x, y = np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32))
-    moved = cv2.remap(square, x + shift[..., 0], y + shift[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    added = cv2.resize(residual, (side, side), interpolation=cv2.INTER_CUBIC) * (cover * 255)
-    return np.clip(moved + added + 0.5, 0, 255).astype(np.uint8)
+    size = (side, side)
+    share = cv2.resize(cover, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
+    shift = cv2.resize(flow * (share * (side / SIDE_PX))[..., None], size, interpolation=cv2.INTER_LINEAR)
+    source = shift + _pixels(side)
+    moved = cv2.remap(square, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    added = cv2.resize(residual * (cover * 255)[..., None], size, interpolation=cv2.INTER_LINEAR)
+    cv2.add(moved, added, dst=square, dtype=cv2.CV_8U)
+
+
+@lru_cache(maxsize=2)
+def _pixels(side: int) -> Floats:
+    """(side, side, 2): x and y of each pixel."""
+    line = np.arange(side, dtype=np.float32)
+    return np.dstack(np.meshgrid(line, line))

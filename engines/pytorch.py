@@ -1,4 +1,4 @@
-"""Runs our generator with torch."""
+"""Our networks as a runner sees them, uint8 pictures in and arrays out, and the runner that needs torch."""
 
 from __future__ import annotations
 
@@ -12,58 +12,89 @@ from torch import Tensor, nn
 
 from engines import weights
 from engines.network import PortraitEncoder, WarpGenerator
-from puppet.types import Floats, Image
+from puppet.types import Closing, Floats, Image
 
 M = TypeVar("M", bound=nn.Module)
 
 
-class TorchRunner:
-    """Pictures are (256, 256, 3) uint8 RGB and masks (256, 256) uint8, as `engines.geometry` makes them."""
+class Embed(nn.Module):
+    """`seen` (1, 256, 256, 7) uint8 -> psi (1, …) and features (1, 64, 64, 64), once per portrait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = PortraitEncoder()
+        self.P = WarpGenerator().P
+
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        e, features = self.encoder(*_parts(seen, self.P.weight.dtype))
+        return self.P(e), features
+
+
+class Repaint(nn.Module):
+    """`seen` (1, 256, 256, 7) uint8 and `head` (1, 64, 64, 4) of a frame, and what `Embed` gave -> its repair.
+
+    That is the flow (1, 64, 64, 2) in px of the square, and the residual (1, 256, 256, 3) in 0..1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = WarpGenerator()
+
+    def forward(self, seen: Tensor, head: Tensor, psi: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = self.generator.P.weight.dtype
+        head = head.permute(0, 3, 1, 2).to(dtype)
+        repair = self.generator(*_parts(seen, dtype), head, psi.to(dtype), features.to(dtype))
+        return repair.flow.permute(0, 2, 3, 1).float(), repair.residual.permute(0, 2, 3, 1).float()
+
+
+def stored_name(name: str) -> str:
+    """How the weights' file calls a parameter of `Embed` or `Repaint`."""
+    return f"generator.{name}" if name.startswith("P.") else name
+
+
+def filled(module: M, path: Path) -> M:
+    """`Embed` or `Repaint` with its weights, for inference. Raises `weights.WeightsError` if `path` holds others."""
+    arrays = weights.load(path, model="ours")
+    try:
+        module.load_state_dict({name: torch.from_numpy(arrays[stored_name(name)]) for name in module.state_dict()})
+    except (KeyError, RuntimeError) as error:
+        raise weights.WeightsError(f"The weights {path} do not fit the network; train them anew.") from error
+    return module.eval().requires_grad_(False)
+
+
+class TorchRunner(Closing):
+    """Runs on CUDA where there is such a device, else on the CPU."""
+
+    name = "pytorch"
 
     def __init__(self, path: Path) -> None:
         """Raises `weights.WeightsError` if `path` holds no weights of this network."""
-        arrays = weights.load(path, model="ours")
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._encoder = self._filled(PortraitEncoder(), arrays, "encoder.", path)
-        self._generator = self._filled(WarpGenerator(), arrays, "generator.", path)
+        self._embed, self._repaint = (
+            filled(module, path).to(self._device).to(memory_format=torch.channels_last)
+            for module in (Embed(), Repaint())
+        )
 
     @torch.inference_mode()
-    def embed(self, portrait: Image, raster: Image, openings: NDArray[np.uint8]) -> dict[str, Floats]:
-        """Everything that the generator takes from the portrait: psi (1, …) and features (1, 64, 64, 64)."""
-        e, features = self._encoder(self._tensor(portrait), self._tensor(raster), self._tensor(openings))
-        return {"psi": self._generator.P(e).cpu().numpy(), "features": features.contiguous().cpu().numpy()}
+    def embed(self, seen: Image) -> dict[str, Floats]:
+        psi, features = self._embed(self._batch(seen))
+        return {"psi": psi.cpu().numpy(), "features": features.contiguous().cpu().numpy()}
 
     @torch.inference_mode()
-    def repair(
-        self,
-        warped: Image,
-        raster: Image,
-        openings: NDArray[np.uint8],
-        head: Floats,
-        *,
-        psi: Floats,
-        features: Floats,
-    ) -> tuple[Floats, Floats]:
-        """(flow (64, 64, 2) in px of the square, residual (256, 256, 3) in 0..1)."""
-        motion = np.ascontiguousarray(head.transpose(2, 0, 1)[None])
-        known = (torch.from_numpy(array).to(self._device) for array in (motion, psi, features))
-        found = self._generator(self._tensor(warped), self._tensor(raster), self._tensor(openings), *known)
-        flow, residual = (part[0].permute(1, 2, 0).contiguous().cpu().numpy() for part in (found.flow, found.residual))
+    def repair(self, seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
+        cached = (torch.from_numpy(array).to(self._device) for array in (psi, features))
+        found = self._repaint(self._batch(seen), self._batch(head), *cached)
+        flow, residual = (part[0].contiguous().cpu().numpy() for part in found)
         return flow, residual
 
     def close(self) -> None:
-        pass
+        """Nothing is held but memory."""
 
-    def _tensor(self, picture: NDArray[np.uint8]) -> Tensor:
-        channels = picture.reshape(*picture.shape[:2], -1).transpose(2, 0, 1)[None]
-        scaled = torch.from_numpy(np.ascontiguousarray(channels)).to(self._device).float() / 255
-        return scaled.contiguous(memory_format=torch.channels_last)
+    def _batch(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array[None]).to(self._device)
 
-    def _filled(self, module: M, arrays: dict[str, Floats], prefix: str, path: Path) -> M:
-        state = {n.removeprefix(prefix): torch.from_numpy(a) for n, a in arrays.items() if n.startswith(prefix)}
-        try:
-            module.load_state_dict(state)
-        except RuntimeError as error:
-            raise weights.WeightsError(f"The weights {path} do not fit the network; train them anew.") from error
-        placed: M = module.eval().to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return placed
+
+def _parts(seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Picture, raster and openings, (1, C, 256, 256) in 0..1."""
+    # first to floats: TensorRT takes bytes for that alone
+    return (seen.to(dtype).permute(0, 3, 1, 2) / 255).split([3, 3, 1], dim=1)

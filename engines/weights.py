@@ -15,7 +15,7 @@ from puppet.types import PuppetError
 
 FOLDER: Final = Path(__file__).parent / "assets"
 NETWORK_VERSION: Final = 1  # raised whenever engines.network changes what weights mean
-SHA256: Final[dict[str, str]] = {}  # shipped name -> checksum; "NAME" lies in FOLDER/NAME.safetensors
+SHA256: Final[dict[str, str]] = {}  # of the files shipped in FOLDER
 
 
 class WeightsError(PuppetError, ValueError):
@@ -24,16 +24,27 @@ class WeightsError(PuppetError, ValueError):
 
 def load(path: Path, *, model: str) -> dict[str, NDArray[np.float32]]:
     """Name -> float32 array of the weights in `path`, which must be of `model` and of this program's versions."""
+    check(path, model=model)
+    with safe_open(path, "numpy") as file:
+        return {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
+
+
+def check(path: Path, *, model: str) -> None:
+    """Raise WeightsError unless `path` holds weights of `model` and of this program's versions."""
     expected = {"model": model, "network": str(NETWORK_VERSION), "geometry": str(geometry.VERSION)}
-    known = SHA256.get(path.stem) if path.parent == FOLDER else None
     try:
-        if known is not None and hashlib.sha256(path.read_bytes()).hexdigest() != known:
-            raise WeightsError(f"The weights {path} are damaged (their checksum differs); install the program again.")
+        check_shipped(path)
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             found = {name: metadata.get(name) for name in expected}
-            if found != expected:
-                raise WeightsError(f"The weights {path} are for {found}, but {expected} is needed; train them anew.")
-            return {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
+        if found != expected:
+            raise WeightsError(f"The weights {path} are for {found}, but {expected} is needed; train them anew.")
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"The weights {path} cannot be read ({error}); give a file made by training.") from error
+
+
+def check_shipped(path: Path) -> None:
+    """Raise WeightsError if `path` is a file that came with the program, but is not as it came."""
+    known = SHA256.get(path.name) if path.parent == FOLDER else None
+    if known is not None and hashlib.sha256(path.read_bytes()).hexdigest() != known:
+        raise WeightsError(f"{path} is damaged (its checksum differs); install the program again.")

@@ -190,6 +190,8 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _bench(args: argparse.Namespace) -> int:
     from engines import load
+    from engines.benchmark import GMACS, ceiling_gmacs_per_s, paces
+    from engines.neural import DEFAULT
     from puppet.bench import bench
     from puppet.portrait import embed
     from puppet.recording import Recording
@@ -199,14 +201,20 @@ def _bench(args: argparse.Namespace) -> int:
         puppet, driver = (embed(path, engine, long_side_px=args.size) for path in sample_portraits()[:2])
         motion = Recording.load(asset("sample.motion"))
         report = bench(engine, driver=driver, puppet=puppet, motion=motion, seconds=args.seconds)
+    ceiling, runners = ceiling_gmacs_per_s(), list(paces(DEFAULT))
     if args.json:
-        print(json.dumps(asdict(report)))
+        network = {"gmacs": GMACS, "ceiling_gmacs_per_s": ceiling, "runners": [asdict(pace) for pace in runners]}
+        print(json.dumps(asdict(report) | {"network": network}))
         return 0
     print(f"live: {report.fps:.1f} fps of 30, {report.width_px}x{report.height_px}, engine {report.engine}")
     for stage, p50_ms in report.p50_ms.items():
         print(f"  {stage:10}{p50_ms:7.1f} ms, 95 % within {report.p95_ms[stage]:.1f} ms")
     print("  dropped   " + ", ".join(f"{count} before {stage}" for stage, count in report.drops.items()))
     print(f"offline: {report.offline_fps:.1f} fps, decoding and encoding included")
+    print(f"network: {GMACS} GMACs a frame; this computer's cores do {ceiling:.0f} GMAC/s in float32 at most")
+    for pace in runners:
+        figures = f"{pace.p50_ms:7.1f} ms, 95 % within {pace.p95_ms:.1f} ms, {pace.gmacs_per_s:.0f} GMAC/s"
+        print(f"  {pace.runner:12}" + (pace.reason or figures))
     return 0
 
 
@@ -294,6 +302,16 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _build(args: argparse.Namespace) -> int:
+    from engines.weights import FOLDER
+
+    with _training_libraries():
+        from engines.build import build
+    for path in build(args.weights or FOLDER / "ours.safetensors"):
+        print(path)
+    return 0
+
+
 @contextmanager
 def _training_libraries() -> Iterator[None]:
     from puppet.types import PuppetError
@@ -308,6 +326,7 @@ def _training_libraries() -> Iterator[None]:
 
 HANDLERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "bench": _bench,
+    "build": _build,
     "doctor": _doctor,
     "evaluate": _evaluate,
     "motion": _motion,

@@ -117,6 +117,10 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("data", type=Path, metavar="DATA", help="a folder of clips")
     evaluate.set_defaults(handler="evaluate")
 
+    build = commands.add_parser("build", parents=[common], help="make the network's ONNX graphs beside its weights")
+    build.add_argument("weights", type=Path, nargs="?", metavar="WEIGHTS", help="made by train (default: the bundled)")
+    build.set_defaults(handler="build")
+
     sender = commands.add_parser("virtual-camera-sender")  # unlisted: puppet.virtual_camera starts it
     sender.add_argument("--memory", required=True)
     sender.add_argument("--device")

@@ -61,13 +61,13 @@ def painting(untrained: Path) -> Path:
 
 
 def test_untrained_generator_shows_the_warp(portrait: Portrait, target: Floats, untrained: Path) -> None:
-    with NeuralEngine(untrained) as engine, WarpEngine() as warp:
+    with NeuralEngine(untrained, runner_name="pytorch") as engine, WarpEngine() as warp:
         painted = engine.paint(engine.embed(portrait), target)
         np.testing.assert_array_equal(painted, warp.paint(warp.embed(portrait), target))
 
 
 def test_only_what_moved_is_repaired(portrait: Portrait, target: Floats, painting: Path) -> None:
-    with NeuralEngine(painting) as engine, WarpEngine() as warp:
+    with NeuralEngine(painting, runner_name="pytorch") as engine, WarpEngine() as warp:
         painted = engine.paint(engine.embed(portrait), target).astype(int)
         warped = warp.paint(warp.embed(portrait), target).astype(int)
     nose = tuple(target[1, 1::-1].astype(int))
@@ -79,20 +79,26 @@ def test_only_what_moved_is_repaired(portrait: Portrait, target: Floats, paintin
 
 
 def test_embedding_is_made_once(portrait: Portrait, untrained: Path) -> None:
-    with NeuralEngine(untrained) as engine:
+    with NeuralEngine(untrained, runner_name="pytorch") as engine:
         embedding = engine.embed(portrait)
         assert engine.embed(embedding) is embedding
         assert embedding.tensors["features"].shape == (1, 64, 64, 64)
 
 
 def test_repair_at_full_resolution_moves_by_the_picture_s_own_pixels() -> None:
-    picture = np.zeros((512, 512, 3), np.uint8)
+    picture = np.zeros((600, 520, 3), np.uint8)
     picture[:, 300:] = 200
+    square = picture[40:552, 4:516]
     flow = np.zeros((64, 64, 2), np.float32)
     flow[..., 0] = 4  # of 256 px
-    moved = neural._repaired(picture, flow, np.zeros((256, 256, 3), np.float32), np.ones((256, 256), np.float32))
-    assert (moved[:, 292:] == 200).all()
-    assert (moved[:, :291] == 0).all()
+    residual = np.zeros((256, 256, 3), np.float32)
+    residual[:, 200:] = 0.2
+    neural._repair(square, flow, residual, cover=np.ones((256, 256), np.float32))
+    assert (square[:, 292:390] == 200).all()
+    assert (square[:, :287] == 0).all()
+    assert (square[:, 410:] == 251).all()
+    assert (picture[:40, 300:] == 200).all()
+    assert (picture[40:552, 296:300] == 200).all()
 
 
 def test_bad_weights_are_refused(untrained: Path, tmp_path: Path) -> None:
@@ -101,12 +107,12 @@ def test_bad_weights_are_refused(untrained: Path, tmp_path: Path) -> None:
     for damaged in (b"", content[: len(content) // 2], b"not weights at all"):
         wrong.write_bytes(damaged)
         with pytest.raises(WeightsError, match="cannot be read"):
-            NeuralEngine(wrong)
+            NeuralEngine(wrong, runner_name="pytorch")
     with pytest.raises(WeightsError, match="cannot be read"):
-        NeuralEngine(tmp_path / "absent.safetensors")
+        NeuralEngine(tmp_path / "absent.safetensors", runner_name="pytorch")
     save_file(load_file(untrained), wrong, metadata={**METADATA, "network": "0"})
     with pytest.raises(WeightsError, match="train them anew"):
-        NeuralEngine(wrong)
+        NeuralEngine(wrong, runner_name="pytorch")
     save_file({"encoder.first.weight": torch.zeros(1)}, wrong, metadata=METADATA)
     with pytest.raises(WeightsError, match="do not fit"):
-        NeuralEngine(wrong)
+        NeuralEngine(wrong, runner_name="pytorch")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from engines.geometry import head_motion, openings, rasterise
+from engines.geometry import head_motion, seen_by_network
 from engines.training.clips import Clip
 from engines.training.pairs import Pairs
 from puppet.types import Floats, Image
@@ -94,8 +94,9 @@ def sample(pairs: Pairs, index: int, *, person: int = 0, random: np.random.Gener
     points: list[Floats] = [pairs.points[frame] for frame in (portrait, target)]
     if random is not None:
         points = [each + random.normal(0, LANDMARK_NOISE_PX, each.shape).astype(np.float32) for each in points]
-    drawn = [np.dstack([rasterise(each), openings(each)]) for each in points]
-    layers = np.dstack([pairs.frames[portrait], drawn[0], pairs.warped[index], drawn[1], pairs.frames[target]])
+    pictures = (pairs.frames[portrait], pairs.warped[index])
+    seen = [seen_by_network(*each) for each in zip(pictures, points, strict=True)]
+    layers = np.dstack([*seen, pairs.frames[target]])
     return Sample(layers, np.dstack([head_motion(*points), pairs.motion[index]]), person)
 
 

@@ -1,0 +1,74 @@
+"""Ways to run our networks: one face, and the table that names them all.
+
+`seen` is what `geometry.seen_by_network` makes of a picture and landmarks, `head` is `geometry.head_motion`; psi and
+features are kept in a portrait's embedding, in the form in which `embed` gave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Protocol
+
+from engines import EngineUnavailable, first_of, weights
+from puppet.types import Closing, Floats, Image
+
+# name -> "module:class", best first
+RUNNERS: Final[dict[str, str]] = {
+    "tensorrt": "engines.trt:TensorRTRunner",
+    "openvino": "engines.openvino:OpenVINORunner",
+    "onnxruntime": "engines.onnxrt:ONNXRunner",
+    "pytorch": "engines.pytorch:TorchRunner",
+}
+
+
+class Runner(Closing, Protocol):
+    """Made with the path of the weights; raises `RunnerUnavailable` or `weights.WeightsError`. One thread at a time."""
+
+    name: str
+
+    def embed(self, seen: Image) -> dict[str, Floats]:
+        """From `seen` (256, 256, 7) of a portrait: psi (1, …) and features (1, 64, 64, 64), float32."""
+        ...
+
+    def repair(self, seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
+        """The repair of a frame: its flow (64, 64, 2) in px of the square, its residual (256, 256, 3) in 0..1."""
+        ...
+
+
+INPUTS: Final[dict[str, frozenset[str]]] = {  # of each graph
+    "embed": frozenset({"seen"}),
+    "repaint": frozenset({"seen", "head", "psi", "features"}),
+}
+
+
+class RunnerUnavailable(EngineUnavailable):
+    """A runner cannot run here; the text says why."""
+
+
+def load(path: Path, name: str = "auto") -> Runner:
+    """The runner `name` with the weights `path`; "auto" is the first of RUNNERS that works here."""
+    runner: Runner = first_of(RUNNERS, name, "runner", path)
+    return runner
+
+
+def unreadable(path: Path, reason: object) -> RunnerUnavailable:
+    """The error for a graph beside the weights `path` that a library will not take."""
+    text = " ".join(str(reason).split())
+    return RunnerUnavailable(f"the network's graph cannot be used ({text}); make it anew: puppet build {path}")
+
+
+def check_inputs(path: Path, name: str, found: Iterable[str]) -> None:
+    """Raise RunnerUnavailable unless the graph `name` beside the weights `path` takes what it should."""
+    if INPUTS[name] != set(found):
+        raise unreadable(path, f"{name}.onnx takes {', '.join(sorted(found)) or 'nothing'}")
+
+
+def graph_of(path: Path, name: str) -> Path:
+    """The ONNX file `name` beside the weights `path`, once both are known to be sound."""
+    weights.check(path, model="ours")
+    graph = path.with_name(f"{name}.onnx")
+    if not graph.is_file():
+        raise weights.WeightsError(f"{graph} is missing; make it with: puppet build {path}")
+    weights.check_shipped(graph)
+    return graph
