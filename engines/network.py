@@ -6,7 +6,6 @@ psi = P e the AdaIN parameters. Pictures go in as (B, C, 256, 256) in 0..1 and c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +14,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 N = 512  # the paper's embedding
-
-
-def plain(module: nn.Module) -> nn.Module:
-    """The alternative to `spectral_norm`: ours is trained by reconstruction first, where that only slows."""
-    return module
 
 
 class AdaIN(nn.Module):
@@ -61,20 +55,18 @@ class LightDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.avg_pool2d(x, 2)
-        return self.b(F.relu(self.a(F.relu(x)))) + self.skip(x)
+        return self.b(F.leaky_relu(self.a(F.leaky_relu(x, 0.2)), 0.2)) + self.skip(x)
 
 
 class Modulated(nn.Module):
     """Residual block with AdaIN; `double` doubles the side first."""
 
-    def __init__(
-        self, inner: int, outer: int, *, double: bool = False, wrap: Callable[[nn.Module], nn.Module] = spectral_norm
-    ) -> None:
+    def __init__(self, inner: int, outer: int, *, double: bool = False) -> None:
         super().__init__()
         self.norm_a, self.norm_b = AdaIN(inner), AdaIN(outer)
-        self.a = wrap(nn.Conv2d(inner, outer, 3, padding=1))
-        self.b = wrap(nn.Conv2d(outer, outer, 3, padding=1))
-        self.skip = wrap(nn.Conv2d(inner, outer, 1)) if inner != outer else nn.Identity()
+        self.a = spectral_norm(nn.Conv2d(inner, outer, 3, padding=1))
+        self.b = spectral_norm(nn.Conv2d(outer, outer, 3, padding=1))
+        self.skip = spectral_norm(nn.Conv2d(inner, outer, 1)) if inner != outer else nn.Identity()
         self.doubles = double
         self.psi_size = self.norm_a.psi_size + self.norm_b.psi_size
 
@@ -84,6 +76,30 @@ class Modulated(nn.Module):
         if self.doubles:
             h, x = F.interpolate(h, scale_factor=2), F.interpolate(x, scale_factor=2)
         return self.b(F.relu(self.norm_b(self.a(h), psi_b))) + self.skip(x)
+
+
+class LightModulated(nn.Module):
+    """Residual block with AdaIN of our networks; `double` doubles the side as late as it can.
+
+    Without spectral normalisation: ours is trained by reconstruction first, which that only slows.
+    """
+
+    def __init__(self, inner: int, outer: int, *, double: bool = False) -> None:
+        super().__init__()
+        self.norm_a, self.norm_b = AdaIN(inner), AdaIN(outer)
+        self.a = nn.Conv2d(inner, outer, 3, padding=1)
+        self.b = nn.Conv2d(outer, outer, 3, padding=1)
+        self.skip = nn.Conv2d(inner, outer, 1) if inner != outer else nn.Identity()
+        self.doubles = double
+        self.psi_size = self.norm_a.psi_size + self.norm_b.psi_size
+
+    def forward(self, x: Tensor, psi: Tensor) -> Tensor:
+        psi_a, psi_b = psi.split([self.norm_a.psi_size, self.norm_b.psi_size], dim=1)
+        h = self.a(F.relu(self.norm_a(x, psi_a)))
+        h, x = F.relu(self.norm_b(h, psi_b)), self.skip(x)
+        if self.doubles:
+            h, x = F.interpolate(h, scale_factor=2), F.interpolate(x, scale_factor=2)
+        return self.b(h) + x
 
 
 class SelfAttention(nn.Module):
@@ -208,7 +224,10 @@ class Repair:
 
 
 class PortraitEncoder(nn.Module):
-    """Our embedder, once per portrait: e (B, 256), and features (B, 64, 64, 64) that the generator adds to its own."""
+    """Our embedder, once per portrait: e (B, 256), and features (B, 64, 64, 64) that the generator adds to its own.
+
+    e has the length 1: left free, it grew with P until no unit of the generator's last layer was alive.
+    """
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -221,7 +240,7 @@ class PortraitEncoder(nn.Module):
 
     def forward(self, portrait: Tensor, raster: Tensor, openings: Tensor) -> tuple[Tensor, Tensor]:
         features = self.first(F.pixel_unshuffle(torch.cat([portrait, raster, openings], dim=1), 4))
-        return F.relu(self.blocks(features).mean(dim=(2, 3))), features
+        return F.normalize(self.blocks(features).mean(dim=(2, 3))), features
 
 
 class WarpGenerator(nn.Module):
@@ -232,15 +251,15 @@ class WarpGenerator(nn.Module):
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.first = nn.Conv2d(7 * 16 + 4, width, 3, padding=1)  # (64, 64, 64)
+        self.first = nn.Conv2d(7 * 16 + 4, width, 1)  # (64, 64, 64)
         self.down_a = LightDown(width, 2 * width)  # (128, 32, 32)
         self.down_b = LightDown(2 * width, 4 * width)  # (256, 16, 16)
         self.blocks = nn.ModuleList(
             [
-                Modulated(4 * width, 4 * width, wrap=plain),
-                Modulated(4 * width, 2 * width, double=True, wrap=plain),  # (128, 32, 32)
-                Modulated(2 * width, width, double=True, wrap=plain),  # (64, 64, 64)
-                Modulated(width, width, wrap=plain),
+                LightModulated(4 * width, 4 * width),
+                LightModulated(4 * width, 2 * width, double=True),  # (128, 32, 32)
+                LightModulated(2 * width, width, double=True),  # (64, 64, 64)
+                LightModulated(width, width),
             ]
         )
         self.flow = nn.Conv2d(width, 2, 3, padding=1)
@@ -262,7 +281,7 @@ class WarpGenerator(nn.Module):
         h = self.blocks[0](self.down_b(h32), a)
         h = self.blocks[1](h, b) + h32
         h = self.blocks[2](h, c) + h64
-        h = F.relu(self.blocks[3](h, d))
+        h = F.leaky_relu(self.blocks[3](h, d), 0.2)
         return Repair(flow=self.flow(h), residual=F.pixel_shuffle(self.residual(h), 4))
 
 

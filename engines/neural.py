@@ -142,8 +142,8 @@ def _crop(face: Landmarks) -> Crop:
 
 def _touched(warped: Image, rest: Image) -> Floats:
     """(256, 256) 0..1: where the warp changed the portrait, and a margin around. Grows steadily as things move."""
-    difference = cv2.absdiff(warped, rest).max(axis=2)
-    wide = cv2.dilate(difference, np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
+    red, green, blue = cv2.split(cv2.absdiff(warped, rest))
+    wide = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
     moved = np.clip((wide - np.float32(STILL)) * np.float32(1 / (MOVED - STILL)), 0, 1)
     return np.asarray(cv2.blur(moved, (MARGIN_PX, MARGIN_PX)), np.float32)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engines.benchmark import GMACS
 from engines.network import (
     Discriminator,
     Embedder,
@@ -80,7 +81,9 @@ def test_our_generator_keeps_its_budget() -> None:
     psi = generator.P(e)
     with _counted(generator) as counts:
         generator(PICTURE, PICTURE, MASK, HEAD, psi, features)
-    assert 1.5 < sum(counts) <= 2.5
+    assert sum(counts) == pytest.approx(GMACS, abs=0.01)
+    assert GMACS <= 2.5
+    assert e.norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
 
 
 @torch.inference_mode()
