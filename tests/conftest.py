@@ -32,3 +32,26 @@ def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 def data() -> Path:
     """tests/data: face.mp4 (a face, with sound), turn.mp4 (it turns and blinks), no_face.mp4, group.jpg (two faces)."""
     return Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights whose generator does something, and their graphs; not to be written to."""
+    import torch
+    from safetensors.torch import save_file
+
+    from engines import build, geometry
+    from engines.network import PortraitEncoder, WarpGenerator
+    from engines.weights import NETWORK_VERSION
+
+    torch.manual_seed(0)
+    encoder, generator = PortraitEncoder(), WarpGenerator()
+    torch.nn.init.normal_(generator.flow.weight, std=0.05)
+    torch.nn.init.normal_(generator.residual.weight, std=0.008)
+    tensors = {f"encoder.{name}": value.half() for name, value in encoder.state_dict().items()}
+    tensors |= {f"generator.{name}": value.half() for name, value in generator.state_dict().items()}
+    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
+    metadata = {"model": "ours", "network": str(NETWORK_VERSION), "geometry": str(geometry.VERSION)}
+    save_file(tensors, path, metadata=metadata)
+    build.build(path)
+    return path

@@ -11,29 +11,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from engines import EngineUnavailable, build, geometry, runner
-from engines.network import PortraitEncoder, WarpGenerator
+from engines import EngineUnavailable, build, runner
 from engines.openvino import OpenVINORunner
 from engines.pytorch import TorchRunner
 from engines.runner import Runner
-from engines.weights import NETWORK_VERSION, WeightsError
+from engines.weights import WeightsError
 from puppet.types import Floats, Image, PuppetError
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random ones whose generator does something, and their graphs."""
-    torch.manual_seed(0)
-    encoder, generator = PortraitEncoder(), WarpGenerator()
-    torch.nn.init.normal_(generator.flow.weight, std=0.05)
-    torch.nn.init.normal_(generator.residual.weight, std=0.008)
-    tensors = {f"encoder.{name}": value.half() for name, value in encoder.state_dict().items()}
-    tensors |= {f"generator.{name}": value.half() for name, value in generator.state_dict().items()}
-    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
-    metadata = {"model": "ours", "network": str(NETWORK_VERSION), "geometry": str(geometry.VERSION)}
-    save_file(tensors, path, metadata=metadata)
-    build.build(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,93 @@
+"""Runs our generator on an NVIDIA card, with a TensorRT plan that is made once for all portraits.
+
+A portrait is embedded once, by the exact runner with whose outputs the card's are compared before they are trusted.
+TensorRT and CUDA are loaded only where there is a driver.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from engines import first_of
+from engines.geometry import COARSE_PX, SIDE_PX
+from engines.plan import INSTALL, Progress
+from engines.runner import RUNNERS, Runner, RunnerUnavailable, graph_of
+from puppet.types import Closing, Floats, Image
+
+if TYPE_CHECKING:
+    from engines.session import Trial
+
+EXACT: Final = {"openvino": "engines.trt:exact_openvino"} | {name: RUNNERS[name] for name in ("onnxruntime", "pytorch")}
+
+
+class TensorRTRunner(Closing):
+    """See `engines.runner.Runner`."""
+
+    name = "tensorrt"
+
+    def __init__(self, path: Path, *, progress: Progress | None = None) -> None:
+        """With `progress` it builds a plan where none fits, which takes from a second to a minute.
+
+        Without, that is an error, so that another runner serves at once, while a TensorRTRunner that is made in
+        another thread builds the plan.
+        """
+        _find_driver()
+        try:
+            from engines import session
+        except ImportError:
+            raise RunnerUnavailable(INSTALL) from None
+        graph = graph_of(path, "repaint-fp16")
+        with ExitStack() as held:
+
+            def trial() -> Trial:
+                self._exact: Runner = held.enter_context(first_of(EXACT, "auto", "runner", path))
+                return _trial(self._exact)
+
+            self._session = held.enter_context(session.begin(graph, path, trial, progress=progress))
+            self._held = held.pop_all()
+
+    def embed(self, seen: Image) -> dict[str, Floats]:
+        return self._exact.embed(seen)
+
+    def repair(self, seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
+        """The next repair overwrites both."""
+        found = self._session.run({"seen": seen[None], "head": head[None]}, {"psi": psi, "features": features})
+        return found["flow"][0], found["residual"][0]
+
+    def close(self) -> None:
+        self._held.close()
+
+
+def exact_openvino(path: Path) -> Runner:
+    """By itself it would rather be fast."""
+    from engines.openvino import OpenVINORunner
+
+    return OpenVINORunner(path, precision="f32")
+
+
+def _find_driver() -> None:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        raise RunnerUnavailable("no NVIDIA driver was found") from None
+
+
+def _trial(exact: Runner) -> Trial:
+    from engines.session import Trial
+
+    random = np.random.default_rng(0)
+    seen = random.integers(0, 256, (SIDE_PX, SIDE_PX, 7), np.uint8)
+    head = random.normal(size=(COARSE_PX, COARSE_PX, 4)).astype(np.float32)
+    portrait = exact.embed(seen)
+    flow, residual = exact.repair(seen, head, **portrait)
+    return Trial(
+        frame={"seen": seen[None], "head": head[None]},
+        portrait=portrait,
+        outputs={"flow": flow[None], "residual": residual[None]},
+    )
