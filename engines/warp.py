@@ -1,12 +1,15 @@
 """WarpEngine: a landmark-driven warp of the portrait's own pixels, the floor that always works.
 
 Layers, from the back: the still background, the person carried by the smooth flow, and in the openings of the skin
-the eyeballs and the mouth. Everything that depends on the portrait alone is made once in `embed`.
+the eyeballs and the mouth. Everything that depends on the portrait alone is made once in `embed`. Of an album, each
+frame is painted from the nearest picture (`engines.views`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,8 +19,10 @@ from engines import flow
 from engines.eyes import Eyeball, eyeball_of, paint_eyeball
 from engines.mouth import Palette, jaws, own_share, paint_mouth, palette_of
 from engines.slit import EYES, MOUTH, Opening, heights, open_slit
+from engines.views import Views, in_tone
 from puppet import facemesh
 from puppet.motion import target_points
+from puppet.overlay import Album
 from puppet.types import Closing, Floats, Image, Motion, Portrait, PortraitEmbedding
 
 
@@ -45,16 +50,17 @@ class WarpEngine(Closing):
 
     name = "warp"
     version = 2  # of the tensors in its embeddings
+    frugal = False  # it knows no simpler way
 
     def __init__(self) -> None:
         self._embedding: PortraitEmbedding | None = None
-        self._face: _Face | None = None
+        self._painter: Callable[[Floats, int | None], Image] | None = None  # of that embedding
 
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
         """Prepare the spline, the layers and the eyeballs; an embedding comes back as it is."""
         if isinstance(portrait, PortraitEmbedding):
             return portrait
-        region, points = _local(portrait)
+        region, points = _local(portrait.landmarks.points, portrait.image.shape)
         image, background = portrait.image[region], portrait.background[region]
         controls = flow.controls_of(points, bottom_px=portrait.image.shape[0] - region[0].start)
         nodes = flow.grid_nodes(image.shape)
@@ -68,24 +74,61 @@ class WarpEngine(Closing):
             eyeball = eyeball_of(image, points, side)
             tensors |= {f"sclera{side}": eyeball.sclera, f"iris{side}": eyeball.iris}
             tensors[f"eye{side}"] = np.array([eyeball.left, eyeball.top], np.int32)
-        return PortraitEmbedding(engine=self.name, portrait=portrait, tensors=tensors)
+        embedding = PortraitEmbedding(engine=self.name, portrait=portrait, tensors=tensors)
+        if isinstance(portrait, Album) and portrait.views:
+            tensors |= self._views(embedding, portrait)
+        return embedding
 
     def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:
         """Paint one frame: (H, W, 3) uint8 RGB of the portrait's size, a fresh array; RGBA with such a backdrop."""
-        return self.paint(embedding, target_points(motion, embedding.portrait.landmarks))
+        target = target_points(motion, embedding.portrait.landmarks)
+        return self.paint(embedding, target, time_ns=motion.time_ns)
 
-    def paint(self, embedding: PortraitEmbedding, target: Floats) -> Image:
-        """Like `animate`, for landmarks that are known already: (478, 3) px of the portrait's picture."""
-        if embedding is not self._embedding or self._face is None:
-            self._face, self._embedding = _unpack(embedding), embedding
-        face = self._face
-        rows, columns = face.region
-        output = face.canvas.copy()
-        output[face.region] = _paint(face, target - np.array([columns.start, rows.start, 0], np.float32))
-        return output
+    def paint(self, embedding: PortraitEmbedding, target: Floats, *, time_ns: int | None = None) -> Image:
+        """Like `animate`, for landmarks that are known already: (478, 3) px of the portrait's picture.
+
+        `time_ns` is the frame's, by which one picture of an album fades into another; without it there are cuts.
+        """
+        if embedding is not self._embedding or self._painter is None:
+            self._painter, self._embedding = _open(embedding), embedding
+        return self._painter(target, time_ns)
 
     def close(self) -> None:
-        self._embedding = self._face = None
+        self._embedding = self._painter = None
+
+    def _views(self, embedding: PortraitEmbedding, album: Album) -> dict[str, NDArray[np.generic]]:
+        """What `_unpack_view` needs of each further picture: little, since most of them wait long for their turn."""
+        people = []
+        for view in album.views:
+            image, points = view.image, view.landmarks.points
+            if not view.whole:
+                image = in_tone(image, points, self.paint(embedding, points))
+            people.append(_foreground(image, view.background, view.matte))
+        self.close()  # it painted the portrait alone
+        return {
+            "views.person": np.stack(people),
+            "views.points": np.stack([view.landmarks.points for view in album.views]),
+            "views.whole": np.array([view.whole for view in album.views], np.uint8),
+        }
+
+
+def _open(embedding: PortraitEmbedding) -> Callable[[Floats, int | None], Image]:
+    """What paints the embedding: from landmarks (478, 3) px, and the frame's time, to the picture."""
+    portrait = _unpack(embedding)
+    if "views.points" not in embedding.tensors:
+        return lambda target, time_ns: _picture(portrait, target)
+
+    def open_view(index: int) -> Callable[[Floats], Image]:
+        return partial(_picture, portrait if index == 0 else _unpack_view(embedding, index - 1))
+
+    return Views(embedding, open_view).paint
+
+
+def _picture(face: _Face, target: Floats) -> Image:
+    rows, columns = face.region
+    output = face.canvas.copy()
+    output[face.region] = _paint(face, target - np.array([columns.start, rows.start, 0], np.float32))
+    return output
 
 
 def _paint(face: _Face, target: Floats) -> Image:
@@ -168,42 +211,81 @@ def _foreground(image: Image, background: Image, matte: NDArray[np.uint8]) -> Im
     return np.dstack([np.clip(np.rint(colour), 0, 255), 255 * cover]).round().astype(np.uint8)
 
 
-def _local(portrait: Portrait) -> tuple[tuple[slice, slice], Floats]:
-    """The region that moves, and the landmarks in its coordinates."""
-    height_px, width_px = portrait.image.shape[:2]
-    region = flow.region_of(portrait.landmarks.points, width_px=width_px, height_px=height_px)
+def _local(points: Floats, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Floats]:
+    """The region that moves in a picture of `shape` (H, W, …), and the landmarks in its coordinates."""
+    region = flow.region_of(points, width_px=shape[1], height_px=shape[0])
     rows, columns = region
-    return region, portrait.landmarks.points - np.array([columns.start, rows.start, 0], np.float32)
+    return region, points - np.array([columns.start, rows.start, 0], np.float32)
 
 
 def _unpack(embedding: PortraitEmbedding) -> _Face:
     portrait, tensors = embedding.portrait, embedding.tensors
-    region, points = _local(portrait)
-    rows, columns = region
-    height, width = rows.stop - rows.start, columns.stop - columns.start
     eyeballs = []
     for side in (0, 1):
         eye_left, eye_top = tensors[f"eye{side}"].tolist()
         eyeballs.append(Eyeball(eye_left, eye_top, tensors[f"sclera{side}"], tensors[f"iris{side}"]))
-    canvas, background = portrait.image, np.ascontiguousarray(portrait.background[region])
+    canvas, behind = portrait.image, portrait.background
     if embedding.backdrop is not None:
-        whole = _foreground(portrait.image, portrait.background, portrait.matte)
-        canvas = _over(whole, embedding.backdrop)
-        background = np.ascontiguousarray(embedding.backdrop[region])
+        behind = embedding.backdrop
+        canvas = _over(_foreground(portrait.image, portrait.background, portrait.matte), behind)
+    return _face(
+        portrait.landmarks.points,
+        canvas=canvas,
+        behind=behind,
+        person=tensors["person"],
+        basis=tensors["basis"],
+        eyeballs=(eyeballs[0], eyeballs[1]),
+        palette=Palette(*tensors["palette"]),
+    )
+
+
+def _unpack_view(embedding: PortraitEmbedding, index: int) -> _Face:
+    """The further picture of that index, with the portrait's background and the colours of its mouth."""
+    tensors = embedding.tensors
+    behind = embedding.portrait.background if embedding.backdrop is None else embedding.backdrop
+    person, whole_points = tensors["views.person"][index], tensors["views.points"][index]
+    region, points = _local(whole_points, person.shape)
+    part = np.ascontiguousarray(person[region])
+    controls = flow.controls_of(points, bottom_px=person.shape[0] - region[0].start)
+    nodes = flow.grid_nodes(part.shape)
+    return _face(
+        whole_points,
+        canvas=_over(person, behind),
+        behind=behind,
+        person=part,
+        basis=flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points)),
+        eyeballs=(eyeball_of(part[..., :3], points, 0), eyeball_of(part[..., :3], points, 1)),
+        palette=Palette(*tensors["palette"]),
+    )
+
+
+def _face(
+    whole_points: Floats,
+    *,
+    canvas: Image,
+    behind: Image,
+    person: Image,
+    basis: Floats,
+    eyeballs: tuple[Eyeball, Eyeball],
+    palette: Palette,
+) -> _Face:
+    """`whole_points`, `canvas` and `behind` are those of the whole picture."""
+    region, points = _local(whole_points, canvas.shape)
+    rows, columns = region
     return _Face(
         canvas=canvas,
         region=region,
         points=points,
         size=flow.face_size(points),
-        controls=flow.controls_of(points, bottom_px=portrait.image.shape[0] - rows.start),
-        basis=tensors["basis"],
-        window=flow.border_window(region, portrait.image.shape),
-        person=tensors["person"],
-        background=background,
-        pixels=_pixels(width, height),
+        controls=flow.controls_of(points, bottom_px=canvas.shape[0] - rows.start),
+        basis=basis,
+        window=flow.border_window(region, canvas.shape),
+        person=person,
+        background=np.ascontiguousarray(behind[region]),
+        pixels=_pixels(columns.stop - columns.start, rows.stop - rows.start),
         rest_heights=(heights(MOUTH, points), heights(EYES[0], points), heights(EYES[1], points)),
-        eyeballs=(eyeballs[0], eyeballs[1]),
-        palette=Palette(*tensors["palette"]),
+        eyeballs=eyeballs,
+        palette=palette,
     )
 
 

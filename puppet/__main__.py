@@ -8,12 +8,13 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from puppet.arguments import parser
 
@@ -115,19 +116,24 @@ def _check_output(out: Path, *inputs: Path) -> None:
 
 def _render(args: argparse.Namespace) -> int:
     from engines import load
+    from engines.views import pictures_in
+    from puppet.album import embed
     from puppet.backdrop import with_backdrop
-    from puppet.portrait import embed
     from puppet.render import render
 
-    _check_output(args.out, args.portrait, args.driving)
+    _check_output(args.out, args.portrait, args.driving, *args.also)
+    logging.getLogger("puppet.album").setLevel(logging.INFO)  # how many frames of a video are taken
     with load(args.engine) as engine:
-        embedding = with_backdrop(embed(args.portrait, engine, long_side_px=args.size), args.background)
+        portrait = embed(args.portrait, engine, also=args.also, long_side_px=args.size)
+        embedding = with_backdrop(portrait, args.background)
+        pictures = pictures_in(embedding)
         report = render(embedding, args.driving, args.out, engine=engine, mode=args.motion, progress=True)
     if args.json:
-        print(json.dumps(asdict(report)))
+        print(json.dumps(asdict(report) | {"pictures": pictures}))
     else:
+        made_of = f", made of {pictures} pictures" if args.also else ""
         print(
-            f"{args.out}: {report.frames} frames, {report.width_px}x{report.height_px}, {report.fps:g} fps; "
+            f"{args.out}: {report.frames} frames, {report.width_px}x{report.height_px}, {report.fps:g} fps{made_of}; "
             f"took {report.seconds:.1f} s ({report.frames / report.seconds:.0f} fps)"
         )
     return 0
@@ -266,6 +272,21 @@ def _check_input(path: Path | None) -> None:
         raise PuppetError(f"There is no file {path}; check its name.")
 
 
+def _study(args: argparse.Namespace) -> int:
+    from puppet import study
+
+    if args.answers:
+        shares = study.tally(args.folder, args.answers)
+        print(study.as_json(shares) if args.json else "\n".join(map(study.sentence, shares)))
+        return 0
+    page, questions = study.write_page(args.folder)
+    if args.json:
+        print(json.dumps({"page": str(page), "questions": len(questions)}))
+    else:
+        print(f"{page}: {len(questions)} questions; open it in a browser, or pass it on.")
+    return 0
+
+
 def _train(args: argparse.Namespace) -> int:
     from puppet.settings import cache_dir
 
@@ -285,11 +306,17 @@ def _evaluate(args: argparse.Namespace) -> int:
         from engines.neural import NeuralEngine
         from engines.training import clips, evaluation
     found = clips.find_clips(args.data)
+    if args.held_out:
+        _, found = clips.split(found, clips.validation_identities())
     learned = args.engine.endswith(".safetensors")
     with NeuralEngine(Path(args.engine)) if learned else load(args.engine) as engine:
         judge = evaluation.Judge()
-        painters = {"static": evaluation.static_painter, engine.name: evaluation.engine_painter(engine)}
-        summaries = [asdict(judge.clips(name, painter, found)[0]) for name, painter in painters.items()]
+        paint = evaluation.engine_painter(engine)
+        runs = [("static", evaluation.static_painter, 1), *((engine.name, paint, shots) for shots in args.shots)]
+        summaries = [
+            {"shots": shots} | asdict(judge.clips(name, painter, found, shots=shots)[0])
+            for name, painter, shots in runs
+        ]
     if args.json:
         print(json.dumps(summaries))
     else:
@@ -303,13 +330,31 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from engines.weights import FOLDER
+    from engines.neural import DEFAULT
 
+    weights = args.weights or DEFAULT
+    if args.tensorrt:
+        _prepare_card(weights)
+        return 0
     with _training_libraries():
         from engines.build import build
-    for path in build(args.weights or FOLDER / "ours.safetensors"):
+    for path in build(weights):
         print(path)
     return 0
+
+
+def _prepare_card(weights: Path) -> None:
+    from tqdm import tqdm
+
+    from engines.trt import TensorRTRunner
+
+    with tqdm(desc="plan for the card", total=1.0, bar_format="{l_bar}{bar}| {elapsed}", disable=None) as bar:
+
+        def report(done: float) -> bool:
+            bar.update(done - bar.n)
+            return True
+
+        TensorRTRunner(weights, progress=report).close()
 
 
 @contextmanager
@@ -334,8 +379,25 @@ HANDLERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "run": _run,
     "send_to_camera": _send_to_camera,
     "stream": _stream,
+    "study": _study,
     "train": _train,
 }
 
+
+def program() -> NoReturn:
+    """The command as a process of its own, which ends well though a thread was left behind in foreign code.
+
+    Such a thread (in a camera's driver, or at a portrait that nobody waits for any more) dies when it comes back while
+    the interpreter is ending, and takes the process down with it.
+    """
+    code = main()
+    if any(thread.daemon for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

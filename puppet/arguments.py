@@ -10,6 +10,7 @@ from puppet import __version__
 LONG_SIDE_PX = 1024
 SMALLEST_SIZE_PX = 64
 BENCH_S = 10.0
+MOST_SHOTS = 32
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,6 +78,14 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("portrait", type=Path, metavar="PORTRAIT", help="picture of a face")
     render.add_argument("driving", type=Path, metavar="DRIVING", help="video of a face, or a .motion file")
     render.add_argument("out", type=Path, metavar="OUT", help=".mp4, .gif, or a folder for numbered pictures")
+    render.add_argument(
+        "--also",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="a further picture or a video of the same person, for a better likeness; may be given again",
+    )
     render.set_defaults(handler="render")
 
     stream = commands.add_parser(
@@ -115,11 +124,43 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", parents=[common, machine], help="judge an engine on clips of faces")
     evaluate.add_argument("engine", metavar="WEIGHTS|ENGINE", help="weights.safetensors, or an engine's name")
     evaluate.add_argument("data", type=Path, metavar="DATA", help="a folder of clips")
+    evaluate.add_argument(
+        "--shots",
+        type=_shots,
+        default=(1,),
+        metavar="T,…",
+        help="of how many frames of a clip each portrait is made, e.g. 1,8,32 (default 1)",
+    )
+    evaluate.add_argument(
+        "--held-out", action="store_true", help="judge by the people of DATA whom the shipped weights never saw"
+    )
     evaluate.set_defaults(handler="evaluate")
 
     build = commands.add_parser("build", parents=[common], help="make the network's ONNX graphs beside its weights")
     build.add_argument("weights", type=Path, nargs="?", metavar="WEIGHTS", help="made by train (default: the bundled)")
+    build.add_argument(
+        "--tensorrt", action="store_true", help="instead, prepare them for this computer's NVIDIA card; needs no torch"
+    )
     build.set_defaults(handler="build")
+
+    study = commands.add_parser(
+        "study",
+        parents=[common, machine],
+        help="a page that asks people which picture is real, or looks more like somebody",
+        description="Write one page of blind questions, DIR/study.html, that needs no network; or say what answers to "
+        "it mean. Each folder in DIR is a question, its files are pictures or videos (.png, .jpg, .webp, .gif, .mp4, "
+        ".webm) named after what made them: with DIR/QUESTION/real.* beside ours.*, baseline.* … the page asks which "
+        "one is real; with reference.* beside two or more, which looks more like the person in that.",
+    )
+    study.add_argument("folder", type=Path, metavar="DIR", help="a folder that holds a folder for each question")
+    study.add_argument(
+        "--answers",
+        type=Path,
+        action="append",
+        metavar="CSV",
+        help="what the page saved, to be counted with 95 %% intervals; may be given again",
+    )
+    study.set_defaults(handler="study")
 
     sender = commands.add_parser("virtual-camera-sender")  # unlisted: puppet.virtual_camera starts it
     sender.add_argument("--memory", required=True)
@@ -135,6 +176,13 @@ def _size(text: str) -> int | None:
     if not text.isdecimal() or int(text) < SMALLEST_SIZE_PX:
         raise argparse.ArgumentTypeError(f"{text!r} is neither native nor a number of px from {SMALLEST_SIZE_PX} up")
     return int(text)
+
+
+def _shots(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() and 1 <= int(part) <= MOST_SHOTS for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers from 1 to {MOST_SHOTS}, such as 1,8,32")
+    return tuple(map(int, parts))
 
 
 def _seconds(text: str) -> float:

@@ -20,8 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from puppet.album import embed
 from puppet.picture import read_picture
-from puppet.portrait import WHOLE, Selection, embed
+from puppet.portrait import WHOLE, Selection
 from puppet.settings import data_dir, sample_portraits
 from puppet.types import Engine, PortraitEmbedding, PuppetError
 
@@ -84,7 +85,7 @@ class Library:
 
     def embed(self, entry: Entry, engine: Engine, *, long_side_px: int | None) -> PortraitEmbedding:
         """The portrait as `engine` needs it, from the cache on disk where it can."""
-        return embed(entry.picture, engine, selection=entry.selection, long_side_px=long_side_px)
+        return embed(entry.picture, engine, also=entry.more, selection=entry.selection, long_side_px=long_side_px)
 
     def add(self, picture: Path, *, name: str = "", selection: Selection = WHOLE) -> Entry:
         """Copy a picture file into the library.

@@ -26,6 +26,10 @@ class PictureError(PuppetError, ValueError):
     """A file cannot be used as a picture."""
 
 
+class UnknownPicture(PictureError):
+    """A file is of no kind of picture that is known; it may be a video."""
+
+
 def read_picture(path: Path, *, long_side_px: int | None = None) -> Image:
     """Decode the first frame of a JPEG, PNG, WebP, BMP, TIFF or GIF file as (H, W, 3) uint8 RGB.
 
@@ -49,7 +53,7 @@ def read_picture(path: Path, *, long_side_px: int | None = None) -> Image:
     except Pillow.DecompressionBombError as error:
         raise PictureError(_too_large(path)) from error
     except UnidentifiedImageError as error:
-        raise PictureError(_unidentified(path)) from error
+        raise UnknownPicture(_unidentified(path)) from error
     except PermissionError as error:
         raise PictureError(f"{path} may not be read; change its permissions or copy it elsewhere.") from error
     except (OSError, SyntaxError, ValueError, EOFError, StructError) as error:  # what Pillow's decoders raise

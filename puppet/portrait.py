@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -81,7 +81,7 @@ def prepare(path: Path, *, selection: Selection = WHOLE, long_side_px: int | Non
             )
         landmarks = found
     matte = person_matte(image, landmarks)
-    key = _portrait_key(path, selection, long_side_px)
+    key = file_key(path, selection, long_side_px)
     return Portrait(image, landmarks, matte, still_background(image, matte), key)
 
 
@@ -116,11 +116,20 @@ def embed(
     The folder is the user's own by default. What is in it is only ever a copy: a file that is damaged, or a folder
     that cannot be written, costs time and a log line, nothing else. Raises PictureError and NoFaceError.
     """
-    folder = cache or cache_dir() / "portraits"
+
+    def make() -> Portrait:
+        return prepare(path, selection=selection, long_side_px=long_side_px)
+
     try:
-        key = _portrait_key(path, selection, long_side_px)
+        key = file_key(path, selection, long_side_px)
     except OSError:  # preparing it says what is wrong with the file
-        return engine.embed(prepare(path, selection=selection, long_side_px=long_side_px))
+        return engine.embed(make())
+    return kept(key, engine, make, cache=cache)
+
+
+def kept(key: str, engine: Engine, make: Callable[[], Portrait], *, cache: Path | None = None) -> PortraitEmbedding:
+    """The portrait of that key as `engine` needs it, from the `cache` folder, or made and left there; see `embed`."""
+    folder = cache or cache_dir() / "portraits"
     version = str(getattr(engine, "version", ""))
     name = hashlib.sha256(f"{key} {engine.name} {version}".encode()).hexdigest()
     file = folder / f"{name}.safetensors"
@@ -129,7 +138,7 @@ def embed(
             return _load(file, key=key, engine=engine.name)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             logger.warning("The cached portrait %s cannot be used (%s); making it again", file, error)
-    embedding = engine.embed(prepare(path, selection=selection, long_side_px=long_side_px))
+    embedding = engine.embed(make())
     try:
         _store(embedding, file)
         _prune(folder)
@@ -138,7 +147,7 @@ def embed(
     return embedding
 
 
-def _portrait_key(path: Path, selection: Selection, long_side_px: int | None) -> str:
+def file_key(path: Path, selection: Selection, long_side_px: int | None) -> str:
     """sha256 over the file's content, what is selected of it, the size asked for and the way of preparation."""
     if not path.is_file():
         raise FileNotFoundError(path)  # or a device, which may have no end

@@ -1,5 +1,6 @@
 """How good an engine is: every clip's first frame as portrait, its later frames as driver, beside the true frames.
 
+With T shots, the portrait has T - 1 further frames of the clip, none of which is judged.
 The portrait lies over the clip pixel for pixel (absolute motion), so the driver's landmarks are the targets. The
 engine's video is tracked anew, in order, and so are the true frames at the same cadence.
 """
@@ -17,6 +18,7 @@ from engines.training import metrics
 from engines.training.clips import Clip, DataError, read, shots
 from engines.training.identity import IdentityNet, identity_similarity
 from engines.training.perceptual import PerceptualNet
+from engines.training.shots import with_shots
 from puppet.matting import person_matte, still_background
 from puppet.tracking import FaceTracker
 from puppet.types import Engine, Floats, Frame, Image, Landmarks, Motion, Portrait
@@ -81,12 +83,12 @@ class Judge:
         self._identity = IdentityNet()
 
     def clips(
-        self, name: str, painter: Callable[[Portrait], Painter], clips: Sequence[Clip]
+        self, name: str, painter: Callable[[Portrait], Painter], clips: Sequence[Clip], *, shots: int = 1
     ) -> tuple[Summary, list[Score]]:
-        """Judge an engine on all clips that show one face for long enough."""
+        """Judge an engine on all clips that show one face for long enough, made of `shots` pictures of each."""
         scores, features = [], []
         for clip in clips:
-            drawn = _draw(clip, painter)
+            drawn = _draw(clip, painter, shots)
             if drawn is not None:
                 scores.append(self._score(clip, drawn))
                 features.append([metrics.vgg_features(images, self._vgg16) for images in (drawn.painted, drawn.true)])
@@ -152,7 +154,8 @@ class _Drawn:
     true: metrics.Images
 
 
-def _draw(clip: Clip, painter: Callable[[Portrait], Painter]) -> _Drawn | None:
+def _draw(clip: Clip, painter: Callable[[Portrait], Painter], count: int) -> _Drawn | None:
+    """The clip's judged frames, painted from `count` of its frames; None if it shows no face for long enough."""
     frames = read(clip)
     shot = next((shot for shot in shots(clip, len(frames)) if len(shot) >= SHORTEST_SHOT), None)
     if shot is None:
@@ -164,6 +167,7 @@ def _draw(clip: Clip, painter: Callable[[Portrait], Painter]) -> _Drawn | None:
     chosen = [k for k in range(STEP, len(driver), STEP) if driver[k] is not None][:MOST_FRAMES]
     if not chosen:
         return None
+    portrait = with_shots(portrait, crop, [frames[k] for k in shot], driver, judged=chosen, shots=count)
     paint = painter(portrait)
     painted = [paint(crop.to_square(face.points)) for k in chosen if (face := driver[k]) is not None]
     true = [crop.cut(frames[shot[k]]) for k in chosen]
