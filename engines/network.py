@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 N = 512  # the paper's embedding
+FLOW_UNIT_PX = 8  # what our generator's last layer calls 1; in px it would learn to move things far too slowly
 
 
 class AdaIN(nn.Module):
@@ -282,7 +283,7 @@ class WarpGenerator(nn.Module):
         h = self.blocks[1](h, b) + h32
         h = self.blocks[2](h, c) + h64
         h = F.leaky_relu(self.blocks[3](h, d), 0.2)
-        return Repair(flow=self.flow(h), residual=F.pixel_shuffle(self.residual(h), 4))
+        return Repair(flow=FLOW_UNIT_PX * self.flow(h), residual=F.pixel_shuffle(self.residual(h), 4))
 
 
 def resample(picture: Tensor, flow: Tensor) -> Tensor:
@@ -293,4 +294,5 @@ def resample(picture: Tensor, flow: Tensor) -> Tensor:
         torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
     )
     at = torch.stack([2 * (x + dense[:, 0]) / (width - 1) - 1, 2 * (y + dense[:, 1]) / (height - 1) - 1], dim=3)
-    return F.grid_sample(picture.float(), at, mode="bilinear", padding_mode="border", align_corners=True)
+    # Bilinear sampling would blur, and teach the generator not to move anything.
+    return F.grid_sample(picture.float(), at, mode="bicubic", padding_mode="border", align_corners=True)

@@ -20,6 +20,7 @@ from engines.geometry import COARSE_PX, SIDE_PX, Crop, head_motion, seen_by_netw
 from engines.warp import WarpEngine
 from engines.weights import FOLDER
 from puppet.motion import target_points
+from puppet.overlay import Album
 from puppet.types import Closing, Floats, Image, Landmarks, Motion, Portrait, PortraitEmbedding
 
 DEFAULT = FOLDER / "ours.safetensors"
@@ -40,6 +41,7 @@ class NeuralEngine(Closing):
         self._runner = runner.load(weights, runner_name)
         self._warp = WarpEngine()
         self._face: _Face | None = None
+        self.frugal = False  # then, what the warp engine paints must do
         # Of the tensors in its embeddings, which other weights or another warp engine make anew.
         self.version = f"{WarpEngine.version}-{sha256(weights.read_bytes()).hexdigest()[:16]}"
 
@@ -62,30 +64,40 @@ class NeuralEngine(Closing):
         return self._runner.name
 
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
-        """What the warp engine needs, and psi and features for the generator; an embedding comes back as it is."""
+        """What the warp engine needs, and psi and features for the generator; an embedding comes back as it is.
+
+        psi is the mean over the pictures of an album, as in the paper; features are of the portrait itself.
+        """
         if isinstance(portrait, PortraitEmbedding):
             return portrait
         crop = _crop(portrait.landmarks)
-        points = crop.to_square(portrait.landmarks.points)
-        seen = self._runner.embed(seen_by_network(crop.cut(portrait.image), points))
-        return PortraitEmbedding(self.name, portrait, {**self._warp.embed(portrait).tensors, **seen})
+        pictures = [portrait, *(portrait.views if isinstance(portrait, Album) else ())]
+        squares = [(crop.cut(each.image), crop.to_square(each.landmarks.points)) for each in pictures]
+        seen = [self._runner.embed(seen_by_network(*square)) for square in squares]
+        psi = np.mean([each["psi"] for each in seen], axis=0)
+        tensors = {**self._warp.embed(portrait).tensors, "psi": psi, "features": seen[0]["features"]}
+        return PortraitEmbedding(self.name, portrait, tensors)
 
     def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:
         """Paint one frame: (H, W, 3) uint8 RGB of the portrait's size, a fresh array."""
-        return self.paint(embedding, target_points(motion, embedding.portrait.landmarks))
+        target = target_points(motion, embedding.portrait.landmarks)
+        return self.paint(embedding, target, time_ns=motion.time_ns)
 
-    def paint(self, embedding: PortraitEmbedding, target: Floats) -> Image:
+    def paint(self, embedding: PortraitEmbedding, target: Floats, *, time_ns: int | None = None) -> Image:
         """Like `animate`, for landmarks that are known already: (478, 3) px of the portrait's picture."""
         if self._face is None or self._face.embedding is not embedding:
-            self._face = _unpack(embedding, self._warp.name)
+            self._face = _unpack(embedding, self._warp)
         face = self._face
-        output = self._warp.paint(face.warped, target)
+        output = self._warp.paint(face.warped, target, time_ns=time_ns)
+        if self.frugal:
+            return output
         picture = output if output.shape[2] == 3 else np.ascontiguousarray(output[..., :3])  # some backdrops have alpha
         points = face.crop.to_square(target)
         square = face.crop.cut(picture)
         seen = seen_by_network(square, points)
         flow, residual = self._runner.repair(seen, head_motion(face.points, points), **face.cached)
-        _repair(picture[face.crop.slices], flow, residual, cover=_touched(square, face.rest) * face.seam)
+        cover = _touched(square, face.rest) * face.seam
+        _repair(picture[face.crop.slices], flow, residual, cover=cover)
         if picture is not output:
             output[..., :3] = picture
         return output
@@ -117,20 +129,22 @@ class _Face:
     warped: PortraitEmbedding  # the same, for the warp engine
     crop: Crop
     points: Floats  # (478, 3) px of the square, at rest
-    rest: Image  # the square of the picture at rest
+    rest: Image  # (256, 256, 3): the square of the picture at rest
     seam: Floats  # (256, 256)
     cached: dict[str, Floats]  # psi and features
 
 
-def _unpack(embedding: PortraitEmbedding, engine: str) -> _Face:
+def _unpack(embedding: PortraitEmbedding, warp: WarpEngine) -> _Face:
     portrait = embedding.portrait
     crop = _crop(portrait.landmarks)
+    warped = replace(embedding, engine=warp.name)
+    rest = np.ascontiguousarray(warp.paint(warped, portrait.landmarks.points)[..., :3])
     return _Face(
         embedding=embedding,
-        warped=replace(embedding, engine=engine),
+        warped=warped,
         crop=crop,
         points=crop.to_square(portrait.landmarks.points),
-        rest=crop.cut(portrait.image),
+        rest=crop.cut(rest),
         seam=_seam(crop, portrait.landmarks),
         cached={name: np.asarray(embedding.tensors[name], np.float32) for name in ("psi", "features")},
     )
@@ -163,10 +177,9 @@ def _repair(square: Image, flow: Floats, residual: Floats, *, cover: Floats) -> 
     """Lay the network's repair over the square of the picture (side, side, 3), in place; cover (256, 256) 0..1."""
     side = len(square)
     size = (side, side)
-    share = cv2.resize(cover, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
-    shift = cv2.resize(flow * (share * (side / SIDE_PX))[..., None], size, interpolation=cv2.INTER_LINEAR)
-    source = shift + _pixels(side)
-    moved = cv2.remap(square, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    coarse = cv2.resize(cover, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
+    shift = cv2.resize(flow * (coarse * (side / SIDE_PX))[..., None], size, interpolation=cv2.INTER_LINEAR)
+    moved = cv2.remap(square, shift + _pixels(side), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     added = cv2.resize(residual * (cover * 255)[..., None], size, interpolation=cv2.INTER_LINEAR)
     cv2.add(moved, added, dst=square, dtype=cv2.CV_8U)
 

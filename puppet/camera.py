@@ -102,7 +102,7 @@ class Webcam(Closing):
             *(cv2.CAP_PROP_FPS, fps),
         ]
         self._closed = threading.Event()
-        self._reading = threading.Lock()
+        self._reading = threading.Lock()  # around every use of the capture: two threads at once would crash in OpenCV
         self._capture = self._connect()
 
     def _connect(self) -> cv2.VideoCapture:
@@ -155,14 +155,17 @@ class Webcam(Closing):
 
     def _reconnect(self) -> None:
         logger.warning("The camera %s disappeared; waiting for it to come back.", self.device)
-        self._capture.release()
+        with self._reading:
+            self._capture.release()
         for delay_s in RETRY_DELAYS_S:
             if self._closed.wait(delay_s):
                 return
             try:
-                self._capture = self._connect()
+                capture = self._connect()
             except CameraNotFound:
                 continue
+            with self._reading:
+                self._capture = capture
             logger.warning("The camera %s is back.", self.device)
             return
         raise CameraError(f"The camera {self.device} disappeared and did not come back; plug it in and start again.")

@@ -31,6 +31,14 @@ class Director(Closing):
         self._leaving: Image | None = None  # the picture that is being faded out
         self._faded_from_ns = 0
 
+    @property
+    def frugal(self) -> bool:
+        return self._engine.frugal
+
+    @frugal.setter
+    def frugal(self, frugal: bool) -> None:
+        self._engine.frugal = frugal
+
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
         return self._engine.embed(portrait)
 

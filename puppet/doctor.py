@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 import platform
 import sys
 import tempfile
@@ -56,7 +57,8 @@ def _library(name: str) -> Finding:
         importlib.import_module(name)
     except ImportError as error:  # missing, or a system library that it needs is
         return Finding(package, False, str(error), START)
-    return Finding(package, True, str(sys.modules[package].__version__))
+    version = getattr(sys.modules[package], "__version__", None) or importlib.metadata.version(package)
+    return Finding(package, True, str(version))
 
 
 def _bundled_files() -> Finding:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
+
+from puppet.types import Landmarks
 
 logger = logging.getLogger(__name__)
 
@@ -13,6 +17,7 @@ WINDOW_S: Final = 3.0  # over which the rate is measured, anew after each change
 TRIAL_S: Final = 60.0  # until more is tried again; twice as long after each trial that failed
 # What each level does, after "This computer is slow: ".
 LEVELS: Final = ("", "the portrait is painted more simply", "the face is followed in every second picture")
+PAINT_LESS, FOLLOW_LESS = 1, 2
 
 
 class Economy:
@@ -56,3 +61,11 @@ class Economy:
             logger.warning("This computer is slow: %s from now on.", LEVELS[level])
         else:
             logger.info("tries economy level %d again", level)
+
+
+def foreseen(followed: Sequence[Landmarks], *, index: int, time_ns: int) -> Landmarks:
+    """The face in a picture that is not looked at, as it was going in the last two (earlier first) that were."""
+    former, last = followed
+    ahead = min(1.0, (time_ns - last.time_ns) / max(1, last.time_ns - former.time_ns))
+    points = last.points + ahead * (last.points - former.points)
+    return replace(last, points=points.astype(last.points.dtype), index=index, time_ns=time_ns)

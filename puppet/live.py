@@ -9,14 +9,18 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from puppet.camera import Paced, Webcam, cameras
+from puppet.economy import FOLLOW_LESS, LEVELS, PAINT_LESS, Economy, foreseen
 from puppet.motion import Retargeter
-from puppet.pipeline import MotionSink, Pipeline
+from puppet.pipeline import STOP_TIMEOUT_S, MotionSink, Pipeline
 from puppet.recording import Recording
 from puppet.settings import asset
 from puppet.timings import Timings
 from puppet.tracking import FaceTracker
 from puppet.types import Calibration, Closing, Engine, Frame, Image, Landmarks, Motion, PortraitEmbedding, Sink
 from puppet.video import CameraError, VideoFile
+from puppet.workers import Call
+
+LOADING_S = 1.0  # what closing waits for a tracker that is just being loaded
 
 
 class Source(Closing, Protocol):
@@ -66,6 +70,8 @@ def _open_any(known: dict[str, str]) -> OpenedSource:
 class Live:
     """Runs from `__enter__` to `close`, which ends every thread within two seconds.
 
+    The portrait lives from the first moment: nobody is seen until the tracker is loaded.
+
     embedding: whom to paint. Assign another one at any time: the portrait is swapped between two frames.
     controls: sliders and switches. Assign others at any time: the next picture is retargeted with them.
     calibrated: called in the tracker's thread with each new rest that was taken of the driver.
@@ -92,7 +98,10 @@ class Live:
         self.controls = retargeter.controls
         self._recalibrate = False
         self._given: Calibration | None = None  # to be put in force in the tracker's thread
-        self._tracker: FaceTracker | None = None
+        self._economy = Economy()
+        self._followed: tuple[Landmarks, ...] = ()  # the last two faces that were tracked, one after the other
+        self._looked = False  # at the last picture
+        self._loading: Call[FaceTracker] | None = None  # once a picture needs it: recorded motion does not
         self._pipeline = Pipeline(
             source, track=self._track, retarget=self._retarget, animate=self._animate, sinks=sinks
         )
@@ -104,6 +113,11 @@ class Live:
     @property
     def drops(self) -> dict[str, int]:
         return self._pipeline.drops
+
+    @property
+    def economy(self) -> str:
+        """What is done to keep a slow computer above 25 fps; empty where nothing need be."""
+        return LEVELS[self._economy.level]
 
     @property
     def running(self) -> bool:
@@ -127,9 +141,9 @@ class Live:
         """The same for what is tracked."""
         self._pipeline.add_motion_sink(sink)
 
-    def remove_sink(self, sink: Sink | MotionSink) -> bool:
+    def remove_sink(self, sink: Sink | MotionSink, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Send it nothing more, and wait until it is free to be closed: whether it is. From any thread."""
-        return self._pipeline.remove_sink(sink)
+        return self._pipeline.remove_sink(sink, timeout_s=timeout_s)
 
     def recalibrate(self) -> None:
         """Take the driver's rest anew from the next second."""
@@ -143,11 +157,17 @@ class Live:
         """Wait until the source ends; raises the error of the stage that failed, if one did."""
         self._pipeline.join()
 
+    @property
+    def engine_is_free(self) -> bool:
+        """Whether it may be closed, as nobody paints any more; once this is closed."""
+        return "animator" not in self._pipeline.hanging
+
     def close(self) -> None:
         self._source.close()  # first: the camera's thread may be waiting for a picture
         self._pipeline.stop()
-        if self._tracker is not None:
-            self._tracker.close()
+        if self._loading is not None and "tracker" not in self._pipeline.hanging:
+            self._loading.wait(LOADING_S)
+            self._loading.abandon()
 
     def __enter__(self) -> Self:
         self._pipeline.start()
@@ -159,9 +179,17 @@ class Live:
         self.close()
 
     def _track(self, frame: Frame) -> Landmarks | None:
-        if self._tracker is None:
-            self._tracker = FaceTracker()  # takes a while, and recorded motion needs none
-        return self._tracker(frame)
+        if self._loading is None:
+            self._loading = Call("tracker's loading", FaceTracker, discard=FaceTracker.close)
+        if not self._loading.wait(0):
+            return None
+        if self._economy.level >= FOLLOW_LESS and len(self._followed) == 2 and self._looked:
+            self._looked = False
+            return foreseen(self._followed, index=frame.index, time_ns=frame.time_ns)
+        face = self._loading.result()(frame)
+        self._looked = True
+        self._followed = (*self._followed[-1:], face) if face is not None else ()
+        return face
 
     def _retarget(self, landmarks: Landmarks | None, index: int, time_ns: int) -> Motion:
         """The retargeter belongs to this thread: what others ask of it is done here."""
@@ -185,4 +213,6 @@ class Live:
         return motion
 
     def _animate(self, motion: Motion) -> Image:
-        return self.engine.animate(self.embedding, motion)
+        image = self.engine.animate(self.embedding, motion)
+        self.engine.frugal = self._economy(motion.index, motion.time_ns) >= PAINT_LESS
+        return image

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 from numpy.typing import NDArray
 
 from puppet.facemesh import OVAL
+from puppet.mediapipe_parts import SelfieSegmentation
 from puppet.tracking import quiet_stderr
 from puppet.types import Floats, Image, Landmarks
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STOP_TIMEOUT_S = 2.0
+SILENCE_S = (
+    0.3  # without a picture, as when the camera hangs, or vanished and is awaited: longer than any camera's pause
+)
+SILENT_FPS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,8 @@ class _Outlets(Generic[T]):
 class Pipeline:
     """The live program: `start` it, `stop` it within two seconds, or `join` until its source ends or a stage fails.
 
-    source: yields Frames, or Landmarks | None straight away (recorded motion), for which `track` is skipped.
+    source: yields Frames, or Landmarks | None straight away (recorded motion), for which `track` is skipped. While it
+        is silent, nobody is seen: the portrait comes to rest, or idles.
     track, retarget: called in the tracker's thread; `retarget(landmarks, index, time_ns)` gets None for "no face".
     animate: called in the animator's thread, the only one that touches the engine. What it paints is its own matter:
         a portrait is swapped by reassigning what `animate` refers to.
@@ -150,6 +155,7 @@ class Pipeline:
         self.timings = Timings()
         self.error: BaseException | None = None
         self.failed_sinks: list[tuple[Sink | MotionSink, BaseException]] = []
+        self.hanging: list[str] = []
         self._track, self._retarget, self._animate = track, retarget, animate
         self._last_index = -1
         self._skipped = 0
@@ -164,7 +170,7 @@ class Pipeline:
             Worker("camera", source, self._capture, ended=self._stage_ended(self._captured)),
             Worker(
                 "tracker",
-                self._captured,
+                self._watched(),
                 self._follow,
                 ended=self._stage_ended(self._captured, self._motions, self._tracked),
             ),
@@ -186,7 +192,7 @@ class Pipeline:
     @property
     def running(self) -> bool:
         """Whether any thread is at work still."""
-        return not all(worker.join(0) for worker in self._threads())
+        return not all(worker.join(0) for worker in (*self._workers, *self._painted.workers, *self._tracked.workers))
 
     def add_sink(self, sink: Sink) -> None:
         """Send it the frames from now on."""
@@ -214,12 +220,16 @@ class Pipeline:
             worker.start()
 
     def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """End every thread. One that hangs (in a driver, say) is left behind after `timeout_s`, with a warning."""
+        """End every thread. One that hangs (in a driver, say) is left behind after `timeout_s`, with a warning.
+
+        Its name is in `hanging` then: whatever it is using must not be closed under it.
+        """
         self._end()
         deadline_s = time.monotonic() + timeout_s
         for worker in self._threads():
             if not worker.join(max(0.0, deadline_s - time.monotonic())):
                 logger.warning("The %s hangs; it was left behind after %g s.", worker.name, timeout_s)
+                self.hanging.append(worker.name)
         self._stopped = True
 
     def join(self) -> None:
@@ -250,6 +260,20 @@ class Pipeline:
         if isinstance(item, Frame):
             return self._captured.put(item)
         return self._captured.put(Tracked(item, index, time.monotonic_ns()))
+
+    def _watched(self) -> Iterator[Frame | Tracked]:
+        """What is captured, and in between as often as may be asked of a camera, while it gives nothing, "no face"."""
+        patience_s = SILENCE_S
+        while True:
+            item = self._captured.take(patience_s)
+            if item is not None:
+                patience_s = SILENCE_S
+                yield item
+            elif self._captured.closed:
+                return
+            else:
+                patience_s = 1 / SILENT_FPS
+                yield Tracked(None, max(self._last_index, 0), time.monotonic_ns())
 
     def _follow(self, item: Frame | Tracked) -> bool:
         if isinstance(item, Frame):

@@ -102,6 +102,13 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings:
+    """The page for OBS that the window serves."""
+
+    port: int = 8737  # the same each time, so that the address once given to OBS stays good; of nothing well known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSettings:
     """The window itself."""
 
@@ -123,6 +130,7 @@ class HotkeySettings:
     calibrate: str = "C"
     freeze: str = "F"
     virtual_camera: str = "V"
+    stream: str = "B"
     record: str = "R"
     snapshot: str = "S"
     self_view: str = "E"
@@ -140,6 +148,7 @@ class Settings:
     background: BackgroundSettings = field(default_factory=BackgroundSettings)
     framing: FramingSettings = field(default_factory=FramingSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
     window: WindowSettings = field(default_factory=WindowSettings)
     hotkeys: HotkeySettings = field(default_factory=HotkeySettings)
 
@@ -165,6 +174,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "motion.smoothing": (0.0, 3.0),
     "view.overlay_opacity": (0.0, 1.0),
     "engine.size_px": (0, 16384),
+    "stream.port": (1024, 65535),
     "framing.zoom": (1.0, 4.0),
     "framing.pan_x": (-1.0, 1.0),
     "framing.pan_y": (-1.0, 1.0),

@@ -27,14 +27,14 @@ from typing import Any
 import cv2
 from PIL import Image as Pictures
 
-from puppet.settings import asset
+from puppet.settings import StreamSettings, asset
 from puppet.types import Closing, Frame, Image, PuppetError
 from puppet.workers import Latest, Worker
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-PORT = 8737  # the same each time, so that the address once given to OBS stays good; taken by nothing well known
+PORT = StreamSettings().port
 TOKEN = re.compile(r"[\w-]{20,}", re.ASCII)
 TOKEN_BYTES = 16
 JPEG_QUALITY = WEBP_QUALITY = 85
@@ -96,7 +96,7 @@ class StreamServer(Closing):
         except (OSError, OverflowError) as error:
             raise StreamError(
                 f"Port {port} of this computer cannot be used ({getattr(error, 'strerror', error)}); "
-                "close what uses it, or choose another one with --port."
+                "close what uses it, or choose another one with --port, or as stream.port in the settings."
             ) from error
         self.port: int = self._server.server_address[1]
 

@@ -1,6 +1,6 @@
 """Finding and following a face: pictures in, 478 landmarks, 52 blendshapes and the head's pose out.
 
-This is the only module that knows MediaPipe's tasks. Its graph runs synchronously on the CPU; one tracker
+This is the only module that runs MediaPipe's tasks. Its graph runs synchronously on the CPU; one tracker
 belongs to one thread at a time.
 """
 
@@ -19,10 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import mediapipe
 import numpy as np
-from mediapipe.tasks.python import BaseOptions, vision
 
+from puppet import mediapipe_parts as mediapipe
 from puppet.types import Closing, Floats, Frame, Image, Landmarks, PuppetError
 
 logger = logging.getLogger(__name__)
@@ -51,9 +50,11 @@ class _Landmarker:
     """MediaPipe's FaceLandmarker with our types at its edge."""
 
     def __init__(self, *, faces: int, video: bool, confidence: float = 0.5) -> None:
-        mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
-        options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_buffer=_model(MODEL)),  # a path must be ASCII, a buffer need not
+        mode = mediapipe.RunningMode.VIDEO if video else mediapipe.RunningMode.IMAGE
+        options = mediapipe.FaceLandmarkerOptions(
+            base_options=mediapipe.BaseOptions(
+                model_asset_buffer=_model(MODEL)
+            ),  # a path must be ASCII, a buffer need not
             running_mode=mode,
             num_faces=faces,
             min_face_detection_confidence=confidence,
@@ -63,7 +64,7 @@ class _Landmarker:
         )
         blank = np.zeros((64, 64, 3), np.uint8)
         with quiet_stderr():  # the graph's threads write while it opens: a first picture waits for them
-            self._graph = vision.FaceLandmarker.create_from_options(options)
+            self._graph = mediapipe.FaceLandmarker.create_from_options(options)
             if video:
                 self.find(blank, time_ms=0)
             else:

@@ -146,6 +146,7 @@ class Engine(Closing, Protocol):
     """A way to turn (embedding, motion) into a picture. Used by one thread at a time."""
 
     name: str
+    frugal: bool  # whether to paint more simply, where it can, because the computer is slow
 
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
         """Derive everything that depends on the portrait alone; its own embedding comes back as it is."""

@@ -111,31 +111,55 @@ def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
         yield taken()
 
 
+class Call(Generic[T]):
+    """`op` under way in a thread of its own. It cannot be ended, only abandoned: drivers may hang.
+
+    What it returns after that is handed to `discard`, there.
+    """
+
+    def __init__(self, name: str, op: Callable[[], T], *, discard: Callable[[T], None]) -> None:
+        self._op, self._discard = op, discard
+        self._results: list[T] = []
+        self._abandoned = False
+        self._lock = threading.Lock()
+        self._worker = Worker(name, [None], self._run)
+        self._worker.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended within the time."""
+        return self._worker.join(timeout_s)
+
+    def result(self) -> T:
+        """What it returned; raises what it raised. Once it has ended."""
+        if self._worker.error:
+            raise self._worker.error
+        return self._results[0]
+
+    def abandon(self) -> None:
+        """Nobody wants the result any more."""
+        with self._lock:
+            self._abandoned = True
+            results, self._results = self._results, []
+        for result in results:
+            self._discard(result)
+
+    def _run(self, _: None) -> bool:
+        result = self._op()
+        with self._lock:
+            if not self._abandoned:
+                self._results.append(result)
+                return False
+        self._discard(result)
+        return False
+
+
 def run_with_timeout(op: Callable[[], T], *, timeout_s: float, discard: Callable[[T], None]) -> T:
     """Return what `op` returns, or raise what it raises; TimeoutError if it takes longer than `timeout_s`.
 
-    For calls into drivers, which may hang. Such a call cannot be ended: it goes on in its thread, and what it
-    returns too late is handed to `discard` there.
+    For calls into drivers, which may hang; what `op` returns too late is handed to `discard`, in another thread.
     """
-    lock = threading.Lock()
-    results: list[T] = []
-    abandoned = False
-
-    def step(op: Callable[[], T]) -> bool:
-        result = op()
-        with lock:
-            results.append(result)
-        if abandoned:
-            discard(result)
-        return True
-
-    worker = Worker("driver call", [op], step)
-    worker.start()
-    worker.join(timeout_s)
-    with lock:
-        abandoned = not results
-    if worker.error:
-        raise worker.error
-    if abandoned:
+    call = Call("driver call", op, discard=discard)
+    if not call.wait(timeout_s):
+        call.abandon()
         raise TimeoutError(f"The call took more than {timeout_s:g} s.")
-    return results[0]
+    return call.result()

@@ -342,6 +342,24 @@ def test_webcam_that_was_unplugged_comes_back(driver: type[Driver], caplog: pyte
     assert all(capture.released for capture in driver.opened if capture.isOpened())
 
 
+def test_webcam_is_found_again_after_each_of_ten_losses(driver: type[Driver]) -> None:
+    picture = next(driver.pictures)
+
+    def pictures() -> Iterator[Image | None]:
+        yield picture  # opening takes the first
+        while True:
+            yield picture
+            driver.refuses = 2  # once as wished, once as it is
+            yield from [None] * 6
+            yield picture
+
+    driver.pictures = pictures()
+    with Webcam(0) as webcam:
+        assert [frame.index for frame in itertools.islice(webcam, 11)] == [2 * loss for loss in range(11)]
+    assert len(driver.opened) == 1 + 10 * 3
+    assert all(capture.released for capture in driver.opened if capture.isOpened())
+
+
 def test_webcam_that_stays_away(driver: type[Driver]) -> None:
     picture = next(driver.pictures)
 

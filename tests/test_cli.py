@@ -214,6 +214,8 @@ def test_unknown_engine(brief: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         ["render", "p.jpg", "d.mp4", "o.mp4", "--motion", "sideways"],
         ["motion", "d.mp4", "o.mp4"],
         ["bench", "--seconds", "-1"],
+        ["evaluate", "warp", "clips", "--shots", "8,many"],
+        ["study"],
     ],
 )
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,3 +267,21 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out == f"puppet {__version__}\n"
+
+
+def test_thread_that_is_left_behind_in_foreign_code_does_no_harm() -> None:
+    code = (
+        "import threading, cv2, numpy as np\n"
+        "import puppet.__main__ as program\n"
+        "picture, at_work = np.zeros((480, 640, 3), np.uint8), threading.Event()\n"
+        "def blur():\n"
+        "    while True:\n"
+        "        cv2.GaussianBlur(picture, (0, 0), 9)\n"
+        "        at_work.set()\n"
+        "threading.Thread(target=blur, daemon=True).start()\n"
+        "at_work.wait()\n"
+        "program.main = lambda: print('done') or 3\n"
+        "program.program()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "done\n", "")

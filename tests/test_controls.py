@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PySide6.QtWidgets import (
     QColorDialog,
     QComboBox,
     QFileDialog,
+    QKeySequenceEdit,
     QLabel,
     QPushButton,
     QScrollArea,
@@ -26,8 +28,10 @@ from pytestqt.qtbot import QtBot
 
 from puppet.settings import LIMITS, Settings
 from ui import theme
+from ui.actions import texts
 from ui.controls import ControlsPanel
 from ui.fields import Field, SliderField
+from ui.hotkeys import KeyField, conflict
 from ui.section import Section
 
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints")  # what the offscreen platform cannot do
@@ -329,3 +333,70 @@ def test_a_slider_keeps_what_a_file_says_exactly(qtbot: QtBot) -> None:
     qtbot.addWidget(slider)
     slider.set_value(1.2345)
     assert slider.value() == 1.2345
+
+
+def key_edit(panel: ControlsPanel, name: str) -> QKeySequenceEdit:
+    section = next(each for each in panel.findChildren(Section) if each.findChild(KeyField))
+    section.unfold(True)
+    edit = panel.findChild(KeyField, name).findChild(QKeySequenceEdit)
+    edit.setFocus()
+    return edit
+
+
+def refusals(panel: ControlsPanel) -> list[str]:
+    return [
+        label.text() for label in panel.findChildren(QLabel) if label.isVisible() and label.property("role") == "error"
+    ]
+
+
+def test_a_key_is_typed_and_reset(qtbot: QtBot, panel: ControlsPanel, heard: list[Settings]) -> None:
+    edit = key_edit(panel, "hotkeys.record")
+    qtbot.keyClick(edit, Qt.Key.Key_F7, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: bool(heard))
+    assert heard[-1].hotkeys.record == "Ctrl+F7"
+    field = panel.findChild(KeyField, "hotkeys.record")
+    field.reset()
+    qtbot.waitUntil(lambda: len(heard) == 2)
+    assert heard[-1] == Settings()
+    qtbot.keyClick(edit, Qt.Key.Key_Backspace)
+    qtbot.waitUntil(lambda: len(heard) == 3)
+    assert heard[-1].hotkeys.record == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [(Qt.Key.Key_S, "S is the key for “Snapshot” already."), (Qt.Key.Key_3, "3 is needed for something else")],
+)
+def test_a_key_that_is_taken_is_refused(
+    key: Qt.Key, why: str, qtbot: QtBot, panel: ControlsPanel, heard: list[Settings]
+) -> None:
+    edit = key_edit(panel, "hotkeys.record")
+    qtbot.keyClick(edit, key)
+    qtbot.waitUntil(lambda: bool(refusals(panel)))
+    assert refusals(panel)[0].startswith(why)
+    assert edit.keySequence().toString() == "R"
+    assert not heard
+    qtbot.keyClick(edit, Qt.Key.Key_F7)
+    qtbot.waitUntil(lambda: bool(heard))
+    assert not refusals(panel)
+
+
+def test_a_default_that_was_given_away_is_not_taken_back(panel: ControlsPanel) -> None:
+    panel.show_settings(Settings().changed({"hotkeys.record": "F7", "hotkeys.snapshot": "R"}))
+    key_edit(panel, "hotkeys.record")
+    panel.findChild(KeyField, "hotkeys.record").reset()
+    assert refusals(panel) == ["R is the key for “Snapshot” already."]
+
+
+def test_the_tabulator_leaves_a_key_field(qtbot: QtBot, panel: ControlsPanel) -> None:
+    edit = key_edit(panel, "hotkeys.record")
+    qtbot.waitUntil(edit.hasFocus)
+    qtbot.keyClick(edit, Qt.Key.Key_Tab)
+    assert not edit.hasFocus()
+    assert edit.keySequence().toString() == "R"
+
+
+def test_no_two_actions_have_one_key() -> None:
+    hotkeys = Settings().hotkeys
+    assert texts().keys() == asdict(hotkeys).keys()
+    assert not [conflict(hotkeys, name, key) for name, key in asdict(hotkeys).items() if conflict(hotkeys, name, key)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
-from puppet.economy import LEVELS, TRIAL_S, WINDOW_S, Economy
+from puppet.economy import LEVELS, TRIAL_S, WINDOW_S, Economy, foreseen
+from puppet.types import Landmarks
 
 
 def frames(
@@ -59,3 +61,15 @@ def test_more_is_tried_again_but_ever_more_rarely() -> None:
             trials.append(time_s)
     assert len(trials) == 3
     assert trials[2] - trials[1] > 1.8 * (trials[1] - trials[0])
+
+
+def test_unseen_face_goes_on_as_it_went() -> None:
+    def at(index: int) -> Landmarks:
+        points = np.full((478, 3), 2.0 * index, np.float32)
+        return Landmarks(points, np.zeros(52, np.float32), np.eye(4, dtype=np.float32), 64, 64, index, index * 33)
+
+    found = foreseen((at(4), at(6)), index=7, time_ns=7 * 33)
+    np.testing.assert_allclose(found.points, at(7).points)
+    assert (found.index, found.time_ns, found.points.dtype) == (7, 231, np.float32)
+    far = foreseen((at(4), at(6)), index=99, time_ns=99 * 33)  # after a pause it does not fly away
+    np.testing.assert_allclose(far.points, at(8).points)

@@ -36,7 +36,8 @@ def summaries(judge: Judge, data: Path, tmp_path_factory: pytest.TempPathFactory
     clips = find_clips(folder)
     with WarpEngine() as warp:
         painters = {"static": static_painter, "warp": engine_painter(warp)}
-        return {name: judge.clips(name, begin, clips)[0] for name, begin in painters.items()}
+        summaries = {name: judge.clips(name, begin, clips)[0] for name, begin in painters.items()}
+        return summaries | {"several": judge.clips("several", painters["warp"], clips, shots=6)[0]}
 
 
 def test_doing_nothing_is_the_measure(summaries: dict[str, Summary]) -> None:
@@ -53,6 +54,12 @@ def test_warp_engine_follows(summaries: dict[str, Summary]) -> None:
     assert warp.roll > 0.9
     assert warp.mouth > 0.9
     assert warp.identity_ratio > 0.9
+
+
+def test_more_shots_come_nearer(summaries: dict[str, Summary]) -> None:
+    one, several = summaries["warp"], summaries["several"]
+    assert several.lpips < 0.9 * one.lpips
+    assert several.psnr > one.psnr
 
 
 def test_clips_without_faces_are_refused(judge: Judge, data: Path, tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from puppet.camera import CameraError
 from puppet.types import Frame
+from puppet.workers import Call
 from ui.observed import Observed
 
 LOSSES = 10
+PATIENCE_S = 10.0
 
 
 class Loose:
@@ -31,7 +35,7 @@ class Loose:
 
 
 def test_every_loss_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ui.observed.RETRY_S", 0.1)
+    monkeypatch.setattr("ui.observed.RETRY_S", 0.0)
     cameras = [Loose() for _ in range(LOSSES + 1)]
     rest = iter(cameras[1:])
     tries = 0
@@ -44,18 +48,12 @@ def test_every_loss_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
         return next(rest)
 
     observed = Observed(cameras[0], reopen=reopen)
-    pictures = idle = 0
-    troubles = set()
-    for item in observed:
-        pictures += item is not None
-        idle += item is None
-        troubles.add(observed.trouble)
-        if pictures == 3 * (LOSSES + 1):
-            break
+    pictures = list(islice(observed, 3 * (LOSSES + 1)))
     observed.close()
+    assert all(isinstance(picture, Frame) for picture in pictures)
+    assert tries == 2 * LOSSES
+    assert observed.trouble == ""
     assert all(camera.closed for camera in cameras)
-    assert idle >= 2 * LOSSES  # the portrait idles all the while
-    assert troubles == {"", "The plug fell out.", "There is no such camera."}
 
 
 def test_light_is_measured() -> None:
@@ -70,6 +68,16 @@ def test_light_is_measured() -> None:
 def test_closing_ends_it_while_the_camera_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ui.observed.RETRY_S", 60.0)
     observed = Observed(Loose(), reopen=Loose)
-    for item in observed:
-        if item is None:
-            observed.close()
+    lost = threading.Event()
+    monkeypatch.setattr("ui.observed.logger.warning", lambda text, error: lost.set())
+
+    def close() -> bool:
+        assert lost.wait(PATIENCE_S)
+        observed.close()
+        return True
+
+    closing = Call("test", close, discard=lambda closed: None)
+    assert len(list(observed)) == 3
+    assert observed.trouble == "The plug fell out."
+    assert closing.wait(PATIENCE_S)
+    assert closing.result()

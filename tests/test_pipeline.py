@@ -218,6 +218,32 @@ def test_no_face_reaches_the_retargeter_as_none() -> None:
     assert screen.frames[0].index == 5
 
 
+def test_silent_camera_counts_as_nobody_in_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("puppet.pipeline.SILENCE_S", 0.01)
+    screen, back = Screen(), threading.Event()
+    seen: list[bool] = []
+
+    def camera() -> Iterator[Frame]:
+        yield frame(0)
+        assert back.wait(PATIENCE_S)
+        yield frame(1)
+
+    def retarget(landmarks: Landmarks | None, index: int, time_ns: int) -> Motion:
+        seen.append(landmarks is not None)
+        if seen.count(False) == 3:
+            back.set()
+        return motion(landmarks, index, time_ns)
+
+    pipeline = Pipeline(camera(), track=face, retarget=retarget, animate=paint, sinks=[screen])
+    pipeline.start()
+    pipeline.join()
+    assert seen[0]
+    assert seen[-1]
+    assert screen.frames[-1].index == 1
+    times = [each.time_ns for each in screen.frames]
+    assert times == sorted(times)
+
+
 def test_recorded_motion_skips_the_tracker() -> None:
     screen = Screen()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -140,3 +142,10 @@ def test_the_library_is_silent_and_other_messages_are_not_lost(
     with tracking.quiet_stderr():
         os.write(2, b"W0000 00:00:17.25  12 some.cc:1] chatter\nours\n")
     assert capfd.readouterr() == ("", "ours\n")
+
+
+def test_no_more_of_mediapipe_is_imported_than_is_used() -> None:
+    unused = "{'jax', 'matplotlib', 'sounddevice', 'tensorflow'}"
+    code = f"import sys, puppet.tracking, puppet.matting; print({unused} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "set()\n"

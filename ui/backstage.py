@@ -88,12 +88,16 @@ class Opening:
 
     def clear(self) -> None:
         """Close the shows that were left, and what the last one needed."""
+        engine_is_free = True
         while self._leaving:
-            self._leaving.pop().close()
+            live = self._leaving.pop()
+            live.close()
+            engine_is_free = engine_is_free and live.engine_is_free
         equipment, self._equipment = self._equipment, None
         if equipment is not None:
             equipment.source.close()
-            equipment.engine.close()
+            if engine_is_free:
+                equipment.engine.close()
 
 
 def _opened(device: str | None) -> OpenedSource:

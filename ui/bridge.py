@@ -20,13 +20,14 @@ class Inbox(QObject, Generic[T]):
     """The window's end of what workers make: `send` in a worker's thread, `take` in the GUI thread after `arrived`.
 
     The signal carries nothing, and at most one is under way: Qt's event queue has no bound, and frames that went
-    through it would grow old there while the window is busy.
+    through it would grow old there while the window is busy. It goes with its parent: Python, which may look for
+    garbage in any thread, must not be the one to end it.
     """
 
     arrived = Signal()
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
         self._items: Latest[T] = Latest()
         self._announced = False
 

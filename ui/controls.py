@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from puppet.settings import LIMITS, Settings
 from ui import theme
-from ui.fields import ChoiceField, ColourField, Field, FileField, SliderField, SwitchField, percent
+from ui.actions import texts
+from ui.fields import ChoiceField, ColourField, Field, FileField, FolderField, SliderField, SwitchField, percent
+from ui.hotkeys import KeyField, conflict
 from ui.language import LANGUAGES, tr
 from ui.section import Section
 
 PICTURES = "*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff *.gif"
-KEPT = ("window.theme", "window.language")  # by "Reset all": they are no matter of how the portrait moves and looks
+KEPT = ("window.", "hotkeys.")  # by "Reset all": they are no matter of how the portrait moves and looks
 
 
 class ControlsPanel(QWidget):
@@ -41,8 +45,9 @@ class ControlsPanel(QWidget):
         self._add_framing()
         self._add_view()
         self._add_program()
+        self._add_keys()
         reset = QPushButton(tr("Reset all"))
-        reset.setToolTip(tr("Set every control to its default, but for theme and language"))
+        reset.setToolTip(tr("Set every control to its default, but for theme, language, folder and keys"))
         reset.setAccessibleName(tr("Reset all"))
         reset.clicked.connect(self._reset_all)
         self._whole.addWidget(reset)
@@ -193,9 +198,41 @@ class ControlsPanel(QWidget):
             {"system": tr("As the system"), "light": tr("Light"), "dark": tr("Dark")},
             tr("The colours of the window"),
         )
+        self._add(
+            section,
+            "window.recordings",
+            FolderField(tr("&Folder"), "", tooltip=tr("Where recordings and snapshots are saved")),
+        )
         self._add_choice(
             section, "window.language", tr("Language"), {"": tr("As the system"), **LANGUAGES}, tr("Of the window")
         )
+
+    def _add_keys(self) -> None:
+        section = self._section(tr("Keys"))
+        section.unfold(False)
+        refusal = QLabel()
+        refusal.setProperty("role", "error")
+        refusal.setWordWrap(True)
+        refusal.hide()
+
+        def show_refusal(text: str) -> None:
+            refusal.setText(text)
+            refusal.setVisible(bool(text))
+
+        for key, (text, tip) in texts().items():
+            name = f"hotkeys.{key}"
+            field = KeyField(
+                text,
+                self._default_text(name),
+                tooltip=tr("{tip}. Click here and press a key for it; Backspace takes it away").format(tip=tip),
+                conflict=partial(self._key_conflict, key),
+            )
+            field.refused.connect(show_refusal)
+            self._add(section, name, field)
+        section.add(refusal)
+
+    def _key_conflict(self, action: str, key: str) -> str:
+        return conflict(self._settings.hotkeys, action, key)
 
     def _section(self, title: str) -> Section:
         section = Section(title)
@@ -228,7 +265,7 @@ class ControlsPanel(QWidget):
         self._announcing.start()
 
     def _reset_all(self) -> None:
-        defaults = {name: self._defaults[name] for name in self._fields if name not in KEPT}
+        defaults = {name: self._defaults[name] for name in self._fields if not name.startswith(KEPT)}
         self.show_settings(self._settings.changed(defaults))
         self._announcing.start()
         self._freeze.reset()

@@ -255,7 +255,9 @@ class ColourField(Field):
 class FileField(Field):
     """A file's path; empty for none."""
 
-    def __init__(self, text: str, default: str, *, filter_text: str, tooltip: str) -> None:
+    mode = QFileDialog.FileMode.ExistingFile
+
+    def __init__(self, text: str, default: str, *, filter_text: str = "", tooltip: str) -> None:
         super().__init__(text, default, tooltip=tooltip)
         self._filter = filter_text
         self._path = default
@@ -276,7 +278,7 @@ class FileField(Field):
     def ask(self) -> None:
         """Let the user choose."""
         dialog = QFileDialog(self, self.name, filter=self._filter)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.setFileMode(self.mode)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if self._path:
             dialog.selectFile(self._path)
@@ -290,3 +292,9 @@ class FileField(Field):
     def _show_name(self) -> None:
         self._button.setText(Path(self._path).name or tr("Choose …"))
         self._button.setToolTip(self._path or self.toolTip())
+
+
+class FolderField(FileField):
+    """A folder's path; empty for the system's own."""
+
+    mode = QFileDialog.FileMode.Directory

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IDLE_FPS: Final = 30
 RETRY_S: Final = 2.0
 RATE_FRAMES: Final = 45
 LIGHT_EVERY: Final = 10  # pictures
@@ -30,8 +29,8 @@ NO_PICTURE_S: Final = 1.5
 class Observed(Closing):
     """Hands on what `source` yields, once, in the camera's thread; the rest may be asked for from any thread.
 
-    When the camera fails for good, "nobody is seen" is what it yields, 30 times a second, so that the portrait idles,
-    and every two seconds `reopen` is called to get another source; both may raise CameraError.
+    When the camera fails for good, it is silent, so that the portrait idles, and every two seconds `reopen` is called
+    to get another source; both may raise CameraError.
     """
 
     def __init__(self, source: Source, *, reopen: Callable[[], Source]) -> None:
@@ -72,8 +71,7 @@ class Observed(Closing):
             else:
                 return
             self._source.close()
-            while self.trouble and not self._closed.is_set():
-                yield from self._idle()
+            while self.trouble and not self._closed.wait(RETRY_S):
                 try:
                     self._source = self._reopen()
                 except CameraError as error:
@@ -87,12 +85,6 @@ class Observed(Closing):
     def close(self) -> None:
         self._closed.set()
         self._source.close()
-
-    def _idle(self) -> Iterator[None]:
-        for _ in range(round(RETRY_S * IDLE_FPS)):
-            if self._closed.wait(1 / IDLE_FPS):
-                return
-            yield None
 
     def _note(self, item: Frame | Landmarks | None) -> None:
         self._times_ns.append(time.monotonic_ns())

@@ -1,85 +1,77 @@
-"""What leaves the window: the virtual camera, recordings, snapshots; each opened and closed in the background."""
+"""What leaves the window: the virtual camera, the page for OBS, recordings, snapshots."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PySide6.QtCore import QObject, QStandardPaths, Signal
+from PySide6.QtGui import QGuiApplication
 
-from puppet.types import Closing, Frame, PuppetError, Sink
+from puppet.types import Frame, Sink
 from ui.bridge import Background
+from ui.broadcast import Broadcast, Turned, letting_go, sentence, turned
 from ui.language import tr
 from ui.session import Session
 
 if TYPE_CHECKING:
     from puppet.pipeline import MotionSink
     from puppet.recorder import MotionRecorder, Recorder
+    from puppet.stream import StreamServer
     from puppet.virtual_camera import VirtualCamera
-
-logger = logging.getLogger(__name__)
 
 FORMATS = ("mp4", "gif", "motion")
 RECORDED_FPS = 30
 FINISHING_S = 60.0  # a long GIF takes its time, and would be lost
 
 
-class Turned(Closing):
-    """A Sink before another, which mirrors the pictures while the settings of `session` say so."""
-
-    def __init__(self, session: Session, sink: Sink) -> None:
-        self._session = session
-        self._sink = sink
-
-    def send(self, frame: Frame) -> None:
-        self._sink.send(_turned(frame, mirrored=self._session.settings.view.mirror_output))
-
-    def close(self) -> None:
-        self._sink.close()
-
-
 class Outputs(QObject):
-    """Belongs to the GUI thread."""
+    """Belongs to the GUI thread; each output is opened and closed in the background, and fails alone."""
 
     changed = Signal()
     said = Signal(str, str)  # what the user should know, and "information", "warning" or "error"
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.record_wanted = False
+        self.camera: Broadcast[VirtualCamera] = Broadcast(
+            session,
+            lambda: _open_camera(),
+            begun=lambda camera: tr("Other programs now see the portrait as the camera “{name}”.").format(
+                name=camera.status.device
+            ),
+            ended=lambda error: tr("The virtual camera ended: {error}").format(error=error),
+            parent=self,
+        )
+        self.stream: Broadcast[StreamServer] = Broadcast(
+            session,
+            lambda: _open_stream(session.settings.stream.port),
+            begun=self._stream_begun,
+            ended=lambda error: tr("The stream ended: {error}").format(error=error),
+            parent=self,
+        )
+        for broadcast in (self.camera, self.stream):
+            broadcast.changed.connect(self.changed)
+            broadcast.said.connect(self.said)
         self._session = session
-        self._camera_worker, self._record_worker, self._snapshot_worker = (Background(self) for _ in range(3))
-        self._camera: VirtualCamera | None = None
-        self._camera_sink: Sink | None = None
-        self._camera_opening = False
+        self._record_worker, self._snapshot_worker = Background(self), Background(self)
         self._camera_trouble = ""
         self._recording: Path | None = None
         self._recorder: Recorder | MotionRecorder | None = None
         self._record_sink: Sink | MotionSink | None = None  # the same, as it was given to the session
-        self.camera_wanted = False
-        self.record_wanted = False
 
     @property
-    def camera_device(self) -> str:
-        """As other programs call the virtual camera; empty while there is none."""
-        return self._camera.status.device if self._camera is not None else ""
+    def address(self) -> str:
+        """Of the page with the portrait; empty while there is none."""
+        return self.stream.sink.url if self.stream.sink is not None else ""
 
-    def show_camera(self, wanted: bool) -> None:
-        """Open the virtual camera, or close it."""
-        if wanted == self.camera_wanted:
-            return
-        self.camera_wanted = wanted
-        if wanted and not self._camera_opening:
-            self._camera_opening = True
-            self._camera_worker.run(_open_camera, self._camera_opened, self._camera_failed)
-        elif not wanted and self._camera_sink is not None:
-            self._end(self._camera_worker, self._camera_sink, lambda _: None, self._camera_failed)
-            self._camera = self._camera_sink = None
-        self.changed.emit()
+    def copy_address(self) -> None:
+        if self.address:
+            QGuiApplication.clipboard().setText(self.address)
+            self.said.emit(tr("The address is copied: {address}").format(address=self.address), "information")
 
     def record(self, kind: str) -> None:
         """Begin a file of one of FORMATS; `stop_recording` finishes it."""
@@ -96,7 +88,7 @@ class Outputs(QObject):
         def op() -> Recorder | MotionRecorder:
             from puppet.recorder import MotionRecorder, Recorder
 
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             if kind == "motion":
                 return MotionRecorder(path, fps=Fraction(RECORDED_FPS))
             return Recorder(path, width_px=width_px, height_px=height_px, fps=Fraction(RECORDED_FPS), alpha=alpha)
@@ -105,24 +97,29 @@ class Outputs(QObject):
         self.changed.emit()
 
     def stop_recording(self) -> None:
-        sink, path = self._record_sink, self._recording
-        self.record_wanted = False
-        self._recorder = self._record_sink = self._recording = None
-        if sink is not None and path is not None:
-            self.said.emit(tr("Finishing {name} …").format(name=path.name), "information")
-            saved = tr("Saved as {path}").format(path=path)
-            self._end(self._record_worker, sink, lambda _: self.said.emit(saved, "information"), self._record_failed)
-        self.changed.emit()
+        path = self._recording
+        if self._record_sink is None or path is None:  # it is just being opened
+            self._forget_recording()
+            return
+        self.said.emit(tr("Finishing {name} …").format(name=path.name), "information")
+
+        def done() -> None:
+            if path.exists():
+                self.said.emit(tr("Saved as {path}").format(path=path), "information")
+            else:
+                self.said.emit(tr("There was nothing to record, so that nothing was saved."), "warning")
+
+        self._end_recording(done)
 
     def snapshot(self, frame: Frame) -> None:
         """Save one picture."""
         path = _path(self._session.settings.window.recordings, "PicturesLocation", "png")
-        picture = _turned(frame, mirrored=self._session.settings.view.mirror_output)
+        picture = turned(frame, mirrored=self._session.settings.view.mirror_output)
 
         def op() -> Path:
             from puppet.sinks import PictureWriter
 
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             height_px, width_px, channels = picture.image.shape
             with PictureWriter(path, width_px=width_px, height_px=height_px, alpha=channels == 4) as sink:
                 sink.send(picture)
@@ -131,14 +128,16 @@ class Outputs(QObject):
         def done(path: Path) -> None:
             self.said.emit(tr("Saved as {path}").format(path=path), "information")
 
-        self._snapshot_worker.run(op, done, self._tell)
+        self._snapshot_worker.run(op, done, lambda error: self.said.emit(sentence(error), "error"))
 
     def summary(self) -> str:
         """What leaves the window now, in a few words."""
         parts = []
-        if self._camera is not None:
-            status = self._camera.status
+        if self.camera.sink is not None:
+            status = self.camera.sink.status
             parts.append(tr("camera “{name}” {fps} fps").format(name=status.device, fps=f"{status.fps:.0f}"))
+        if self.stream.sink is not None:
+            parts.append(tr("stream, viewers: {count}").format(count=self.stream.sink.viewers))
         if self._recorder is not None:
             seconds = self._recorder.frame_count // RECORDED_FPS
             parts.append(tr("recording {time}").format(time=f"{seconds // 60}:{seconds % 60:02}"))
@@ -146,46 +145,31 @@ class Outputs(QObject):
 
     def check(self) -> None:
         """Say what went wrong since the last time; to be called now and then."""
-        live = self._session.live
-        failed = {id(sink): error for sink, error in live.failed_sinks} if live is not None else {}
-        if self._record_sink is not None and id(self._record_sink) in failed:
-            error = failed[id(self._record_sink)]
-            self.stop_recording()
+        self.camera.check()
+        self.stream.check()
+        error = self._session.failure_of(self._record_sink)
+        if error is not None:
+            self._end_recording(lambda: None)
             self.said.emit(tr("The recording ended: {error}").format(error=error), "error")
-        if self._camera_sink is not None and id(self._camera_sink) in failed:
-            error = failed[id(self._camera_sink)]
-            self.show_camera(False)
-            self.said.emit(tr("The virtual camera ended: {error}").format(error=error), "error")
-        trouble = self._camera.status.error if self._camera is not None else ""
+        trouble = self.camera.sink.status.error if self.camera.sink is not None else ""
         if trouble != self._camera_trouble:
             self._camera_trouble = trouble
             self.said.emit(trouble, "warning" if trouble else "information")
 
     def close(self) -> None:
-        """Finish the recording and let go of the camera."""
+        """Finish the recording and let go of everything."""
         if self.record_wanted:
             self.stop_recording()
-        self.show_camera(False)
+        self.camera.show(False)
+        self.stream.show(False)
         self._record_worker.close(timeout_s=FINISHING_S)
         self._snapshot_worker.close()
-        self._camera_worker.close()
+        self.camera.close()
+        self.stream.close()
 
-    def _camera_opened(self, camera: VirtualCamera) -> None:
-        self._camera_opening = False
-        if not self.camera_wanted:  # any more
-            self._camera_worker.run(camera.close, lambda _: None, self._camera_failed)
-            return
-        self._camera, self._camera_sink = camera, Turned(self._session, camera)
-        self._session.add_sink(self._camera_sink)
-        self.said.emit(
-            tr("Other programs now see the portrait as the camera “{name}”.").format(name=self.camera_device),
-            "information",
-        )
-        self.changed.emit()
-
-    def _camera_failed(self, error: Exception) -> None:
-        self.camera_wanted = self._camera_opening = False
-        self._tell(error)
+    def _stream_begun(self, server: StreamServer) -> str:
+        QGuiApplication.clipboard().setText(server.url)
+        return tr("OBS, or a browser here, can show {address}; the address is copied.").format(address=server.url)
 
     def _record_opened(self, recorder: Recorder | MotionRecorder) -> None:
         from puppet.recorder import Recorder
@@ -203,28 +187,18 @@ class Outputs(QObject):
         self.changed.emit()
 
     def _record_failed(self, error: Exception) -> None:
+        self._forget_recording()
+        self.said.emit(sentence(error), "error")
+
+    def _end_recording(self, done: Callable[[], None]) -> None:
+        if self._record_sink is not None:
+            finish = letting_go(self._session, self._record_sink)
+            self._record_worker.run(finish, lambda _: done(), self._record_failed)
+        self._forget_recording()
+
+    def _forget_recording(self) -> None:
         self.record_wanted = False
         self._recorder = self._record_sink = self._recording = None
-        self._tell(error)
-
-    def _end(
-        self,
-        worker: Background,
-        sink: Sink | MotionSink,
-        done: Callable[[object], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        free = self._session.remove_sink(sink)
-
-        def op() -> None:
-            free()
-            sink.close()
-
-        worker.run(op, done, failed)
-
-    def _tell(self, error: Exception) -> None:
-        logger.debug("An output failed.", exc_info=error)
-        self.said.emit(str(error) if isinstance(error, PuppetError) else repr(error), "error")
         self.changed.emit()
 
 
@@ -234,10 +208,25 @@ def _open_camera() -> VirtualCamera:
     return VirtualCamera()
 
 
-def _turned(frame: Frame, *, mirrored: bool) -> Frame:
-    if not mirrored:
-        return frame
-    return Frame(np.ascontiguousarray(frame.image[:, ::-1]), frame.index, frame.time_ns)
+def _open_stream(port: int) -> StreamServer:
+    from puppet.settings import config_dir
+    from puppet.stream import StreamServer, kept_token
+
+    return StreamServer(port=port, token=kept_token(config_dir()))
+
+
+def _make(folder: Path) -> None:
+    """Raises SinkError."""
+    from puppet.output import SinkError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(
+            tr("Nothing can be saved in {folder} ({reason}); choose another folder.").format(
+                folder=folder, reason=error.strerror
+            )
+        ) from error
 
 
 def _path(folder: str, place: str, suffix: str) -> Path:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what imports mediapipe is imported behind the window, when 
 
 logger = logging.getLogger(__name__)
 
+FREEING_S = 60.0  # for an output that is slow; what it was given would be lost
 CLOSING_S = 1.0  # for what is under way; a driver may hang
 
 
@@ -43,9 +44,10 @@ class Session(QObject):
         super().__init__()
         self.settings = settings
         self.library = library
-        self.inbox: Inbox[Frame] = Inbox()
-        self.faces: Inbox[Tracked] = Inbox()
+        self.inbox: Inbox[Frame] = Inbox(self)
+        self.faces: Inbox[Tracked] = Inbox(self)
         self.live: Live | None = None
+        self._former: Live | None = None  # the one before, which may be ending still
         self.source: Observed | None = None
         self.camera = ""  # its name, while one drives the portrait
         self.entry: Entry | None = None
@@ -59,7 +61,7 @@ class Session(QObject):
         self._director: Director | None = None
         self._sinks: list[Sink] = [self.inbox]
         self._motion_sinks: list[MotionSink] = [self.faces]
-        self._rests: Inbox[Calibration] = Inbox()
+        self._rests: Inbox[Calibration] = Inbox(self)
         self._rests.arrived.connect(self._keep_rest, Qt.ConnectionType.QueuedConnection)
         self._preparing, self._preparation = Background(self), Preparation(library, load_engine)
         self._staging, self._opening = Background(self), Opening(load_engine)
@@ -132,17 +134,25 @@ class Session(QObject):
         if self.live is not None:
             self.live.add_motion_sink(sink)
 
-    def remove_sink(self, sink: Sink | MotionSink) -> Callable[[], object]:
-        """Forget it; what comes back waits until it is free to be closed, and is to be called in the background."""
+    def remove_sink(self, sink: Sink | MotionSink) -> Callable[[], bool]:
+        """Forget it; what comes back is to be called in the background, waits until nothing is sent to it any more,
+        and tells whether that is so: if not, it hangs, and must not be closed.
+        """
         self._sinks = [each for each in self._sinks if each is not sink]
         self._motion_sinks = [each for each in self._motion_sinks if each is not sink]
-        live = self.live
-        return lambda: live is not None and live.remove_sink(sink)
+        lives = [live for live in (self.live, self._former) if live is not None]
+        return lambda: all([live.remove_sink(sink, timeout_s=FREEING_S) for live in lives])
+
+    def failure_of(self, sink: Sink | MotionSink | None) -> BaseException | None:
+        """Why the show left this sink out, if it did."""
+        failed = self.live.failed_sinks if self.live is not None else []
+        return next((error for each, error in failed if each is sink), None)
 
     def close(self) -> None:
         """End everything, within some two seconds."""
         if self.live is not None:
             self.live.close()
+            self._opening.leave(self.live)
         deadline_s = time.monotonic() + CLOSING_S
         for background, clear in (
             (self._staging, self._opening.clear),
@@ -197,6 +207,7 @@ class Session(QObject):
     def _restage(self) -> None:
         """Close the show, and open the next one if it is wanted; each in the background."""
         if self.live is not None:
+            self._former = self.live
             self._opening.leave(self.live)
         self.live = self.source = self._equipment = self._director = None
         self.camera = ""

@@ -10,14 +10,15 @@ from ui import theme
 from ui.actions import Actions
 from ui.language import tr
 
-NARROW_PX = 1060  # below it, buttons show drawings only
-WORDED = ("virtual_camera", "record", "snapshot", "self_view", "calibrate")
+NARROW_PX = 1170  # below it, buttons show drawings only: a camera with a long name needs room, too
+WORDED = ("virtual_camera", "stream", "record", "snapshot", "self_view", "calibrate")
 
 
 class Toolbar(QWidget):
     """Buttons for `actions`, around the camera picker."""
 
     record_wanted = Signal(str)  # a format of ui.outputs.FORMATS
+    address_wanted = Signal()  # to be copied
 
     def __init__(self, actions: Actions, picker: QWidget) -> None:
         super().__init__()
@@ -40,7 +41,13 @@ class Toolbar(QWidget):
             row.addWidget(button)
         self.buttons["record"].setProperty("role", "danger")
         self._offer_formats(self.buttons["record"])
+        self._address = self._offer_address(self.buttons["stream"])
         self._show_words()
+
+    def show_address(self, address: str) -> None:
+        """Of the stream's page; empty while there is none."""
+        self._address.setText(tr("Copy the address {address}").format(address=address).strip())
+        self._address.setEnabled(bool(address))
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # Qt's name
         super().resizeEvent(event)
@@ -64,8 +71,14 @@ class Toolbar(QWidget):
             "motion": tr("Motion only, without any picture"),
         }.items():
             menu.addAction(text).triggered.connect(lambda _=False, kind=kind: self.record_wanted.emit(kind))
-        button.setMenu(menu)
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        _attach(menu, button)
+
+    def _offer_address(self, button: QToolButton) -> QAction:
+        menu = QMenu(button)
+        action = menu.addAction("")
+        action.triggered.connect(self.address_wanted)
+        _attach(menu, button)
+        return action
 
     def _show_words(self) -> None:
         worded = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
@@ -75,3 +88,8 @@ class Toolbar(QWidget):
             if self.buttons[name].toolButtonStyle() != style:
                 self.buttons[name].setToolButtonStyle(style)
         self.buttons["start"].setToolButtonStyle(worded)
+
+
+def _attach(menu: QMenu, button: QToolButton) -> None:
+    button.setMenu(menu)
+    button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)

@@ -44,6 +44,7 @@ class Window(QMainWindow):
     def __init__(self, session: Session, *, keep: Callable[[Settings], None]) -> None:
         super().__init__()
         self.session = session
+        session.setParent(self)
         self._keep = keep
         self._settings = session.settings
         self.outputs = Outputs(session, self)
@@ -66,7 +67,7 @@ class Window(QMainWindow):
         session.calibrated.connect(lambda: self._calibration.rest_taken())
         self.outputs.said.connect(lambda text, kind: self._stage.banner.tell(text, kind))
         self.outputs.changed.connect(self._show_state)
-        QGuiApplication.styleHints().colorSchemeChanged.connect(lambda: theme.apply(self._settings.window.theme))
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._apply_theme)  # no lambda: that would outlive us
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self._look)
@@ -125,7 +126,8 @@ class Window(QMainWindow):
         actions, session = self._actions, self.session
         actions["start"].triggered.connect(lambda on: session.start() if on else session.stop())
         actions["freeze"].triggered.connect(session.freeze)
-        actions["virtual_camera"].triggered.connect(self.outputs.show_camera)
+        actions["virtual_camera"].triggered.connect(self.outputs.camera.show)
+        actions["stream"].triggered.connect(self.outputs.stream.show)
         actions["record"].triggered.connect(
             lambda on: self.outputs.record("mp4") if on else self.outputs.stop_recording()
         )
@@ -135,6 +137,7 @@ class Window(QMainWindow):
         actions["calibrate"].triggered.connect(lambda: self.calibrate(True))  # again, if it is being done already
         actions["full_screen"].triggered.connect(self._fill_screen)
         self._bar.record_wanted.connect(self.outputs.record)
+        self._bar.address_wanted.connect(self.outputs.copy_address)
         self._picker.chosen.connect(lambda device: self._change({"camera.device": device}))
         self._strip.chosen.connect(self._choose)
         self._strip.said.connect(lambda text, error: self._stage.banner.tell(text, "error" if error else "information"))
@@ -173,7 +176,9 @@ class Window(QMainWindow):
         self._settings = settings
         self._keep(settings)
         if settings.window.theme != before.window.theme:
-            theme.apply(settings.window.theme)
+            self._apply_theme()
+        if settings.hotkeys != before.hotkeys:
+            self._actions.use(settings.hotkeys)
         if settings.window.language != before.window.language:
             language.use(settings.window.language)
             QTimer.singleShot(0, self, self._rebuild)  # not while one of the widgets that go is telling us so
@@ -233,13 +238,15 @@ class Window(QMainWindow):
         wanted = {
             "start": self.session.wanted,
             "freeze": self.session.frozen,
-            "virtual_camera": self.outputs.camera_wanted,
+            "virtual_camera": self.outputs.camera.wanted,
+            "stream": self.outputs.stream.wanted,
             "record": self.outputs.record_wanted,
         }
         for name, on in wanted.items():
             self._actions[name].setChecked(on)
         self._actions["start"].setText(tr("Stop") if wanted["start"] else tr("Start"))
         self._actions.refresh_icons()
+        self._bar.show_address(self.outputs.address)
         self._controls.show_frozen(self.session.frozen)
         self._picker.refresh()
 
@@ -250,10 +257,16 @@ class Window(QMainWindow):
         self._status.show_figures(
             live.timings.snapshot() if live is not None else {},
             engine=live.engine.name if live is not None else "",
-            why=tr("the best that runs here") if self._settings.engine.name == "auto" else tr("as you chose"),
+            why=self._why_engine(),
             stopped=not self.session.wanted,
         )
         self._status.show_outputs(self.outputs.summary())
+
+    def _why_engine(self) -> str:
+        live = self.session.live
+        if live is not None and live.economy:
+            return tr("a slow computer: {economy}").format(economy=tr(live.economy))
+        return tr("the best that runs here") if self._settings.engine.name == "auto" else tr("as you chose")
 
     # Qt's events.
 
@@ -292,6 +305,9 @@ class Window(QMainWindow):
         self._close_down()
         self.session.close()
         event.accept()
+
+    def _apply_theme(self) -> None:
+        theme.apply(self._settings.window.theme)
 
     def _rebuild(self) -> None:
         self._close_down()
