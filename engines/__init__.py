@@ -12,7 +12,10 @@ from puppet.types import Engine, PuppetError
 logger = logging.getLogger(__name__)
 
 # name -> "module:class", best first; "auto" takes the first one that loads.
-BACKENDS: Final[dict[str, str]] = {"warp": "engines.warp:WarpEngine"}
+BACKENDS: Final[dict[str, str]] = {
+    "neural": "engines.neural:NeuralEngine",
+    "warp": "engines.warp:WarpEngine",
+}
 
 
 class EngineUnavailable(PuppetError, RuntimeError):

@@ -97,9 +97,9 @@ def _written(graph: Graph, model: onnx.ModelProto, weights: Path) -> Path:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:], model.graph.value_info[:], model.metadata_props[:]
     model.graph.node.extend(nodes)
-    for node in nodes:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
+    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        part.ClearField("metadata_props")  # where in the exporting program it came from, paths included
+        part.ClearField("doc_string")
     path = weights.with_name(f"{graph.name}.onnx")
     partial = path.with_suffix(f".{os.getpid()}")
     partial.write_bytes(model.SerializeToString(deterministic=True))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,12 +44,18 @@ class OpenVINORunner(Closing):
         """Nothing is held but memory."""
 
 
+@cache
+def _core() -> openvino.Core:
+    """One for as long as the program runs: with the last one go its libraries, in which signals would still end."""
+    return openvino.Core()
+
+
 def _request(path: Path, name: str, *, precision: Precision | None) -> Any:
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(os.cpu_count() or 1)}
     if precision:
         options["INFERENCE_PRECISION_HINT"] = precision
     try:
-        compiled = openvino.Core().compile_model(str(graph_of(path, name)), "CPU", options)
+        compiled = _core().compile_model(str(graph_of(path, name)), "CPU", options)
     except RuntimeError as error:
         raise unreadable(path, str(error).strip().splitlines()[-1]) from None
     check_inputs(path, name, [each.any_name for each in compiled.inputs])

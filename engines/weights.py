@@ -15,7 +15,12 @@ from puppet.types import PuppetError
 
 FOLDER: Final = Path(__file__).parent / "assets"
 NETWORK_VERSION: Final = 1  # raised whenever engines.network changes what weights mean
-SHA256: Final[dict[str, str]] = {}  # of the files shipped in FOLDER
+SHA256: Final[dict[str, str]] = {  # of the files shipped in FOLDER
+    "embed.onnx": "853f42a3c1a5592b967bc3213ac9da78747253d4e4ab1dc4612d1ef8ecf69d83",
+    "ours.safetensors": "5246fb6880bae38dbf3da9715c824fce57c819d08ff08996ec0d81f3f3080892",
+    "repaint-fp16.onnx": "e2224324173fc2ade22dc8b96b0854e37a5537441adcfd02643d8c92b775e359",
+    "repaint.onnx": "c7832f8952d639f8702095292ce11bde0ed1e46aa02d407ecb257c41ace5ad74",
+}
 
 
 class WeightsError(PuppetError, ValueError):

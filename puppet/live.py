@@ -180,7 +180,7 @@ class Live:
 
     def _track(self, frame: Frame) -> Landmarks | None:
         if self._loading is None:
-            self._loading = Call("tracker's loading", FaceTracker, discard=FaceTracker.close)
+            self._loading = Call("tracker's loading", FaceTracker, discard=lambda tracker: tracker.close())
         if not self._loading.wait(0):
             return None
         if self._economy.level >= FOLLOW_LESS and len(self._followed) == 2 and self._looked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,22 @@ def test_fast_precision_is_near_enough(weights: Path, inputs: tuple[Image, Float
     assert 10 * np.log10(1 / np.mean((a - b) ** 2)) > 40
 
 
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_interrupted_afterwards_the_process_lives(name: str, weights: Path) -> None:
+    script = (
+        "import signal, sys; from pathlib import Path; import numpy as np\n"
+        "from engines import runner\n"
+        "seen, head = np.zeros((256, 256, 7), np.uint8), np.zeros((64, 64, 4), np.float32)\n"
+        "run = runner.load(Path(sys.argv[1]), sys.argv[2]); run.repair(seen, head, **run.embed(seen))\n"
+        "run.close(); del run\n"
+        "try: signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    command = [sys.executable, "-c", script, str(weights), name]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(runner.__file__).parents[1])
+    assert (done.returncode, done.stdout) == (0, "interrupted\n")
+
+
 def test_another_portrait_needs_no_other_graph(weights: Path, inputs: tuple[Image, Floats]) -> None:
     seen, head = inputs
     with OpenVINORunner(weights) as run:
@@ -66,8 +84,6 @@ def test_another_portrait_needs_no_other_graph(weights: Path, inputs: tuple[Imag
 
 
 def test_openvino_reports_to_nobody() -> None:
-    import sys
-
     assert sys.modules["openvino_telemetry"] is None
     assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
 

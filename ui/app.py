@@ -19,6 +19,7 @@ from puppet.library import Entry, Library
 from puppet.settings import Settings, SettingsError
 from puppet.types import Engine, PuppetError
 from ui import language, theme
+from ui.collector import Collector
 from ui.session import Session
 from ui.window import Window
 
@@ -90,8 +91,9 @@ def run(settings: Settings, *, load_engine: Callable[[str], Engine], file: Path,
             window.show()
         window.choose(entry.key)
         session.start()
-        application.exec()
-        window.close()
+        with Collector():
+            application.exec()
+            window.close()
         keeper.write()
     finally:
         sys.excepthook = former_hook
