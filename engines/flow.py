@@ -30,8 +30,8 @@ STEEP = 0.35  # slope of the displacement
 LEAST_AREA = 0.2  # to which the flow may shrink a patch of the picture
 UNFOLDING_PASSES = 16
 SHELL_ANGLES = 24
-SHELL_RADII = (1.18, 1.5, 2.1)  # of the face's oval: scalp, hair, what lies beyond
-SHOULDERS_FOLLOW = 0.35  # share of the head's shift
+SHELL_RADII = (1.1, 1.35, 1.8)  # of the face's oval: scalp, hair, what lies beyond
+SHOULDERS_FOLLOW = 0.5  # share of the head's shift
 
 _INSIDE_LIPS = (
     76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 77, 90, 180, 85, 16, 315, 404, 320, 307,
@@ -42,7 +42,11 @@ _LIDS = {i for curves in (facemesh.LID_UPPER, facemesh.LID_LOWER) for curve in c
     i for curve in facemesh.LID_SKIN_UPPER for i in curve
 }
 FACE_CONTROLS = np.array(sorted(set(range(468)) - set(_INSIDE_LIPS) - _LIDS))
+# How much of the skull's own motion a control takes instead of its landmark's: the tracker lets the forehead's follow
+# the brows, and hair that hangs on them would bob.
+_SKULL_SHARE = (0.7 * np.isin(FACE_CONTROLS, facemesh.FOREHEAD))[:, None]
 
+_NODES = np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).astype(np.float32)
 _NO_SECOND_MAP = np.empty((0, 0), np.float32)
 
 
@@ -74,7 +78,7 @@ def controls_of(points: Floats, *, bottom_px: float) -> Controls:
     along, above = (oval[:, :2] - centre[:2]) @ right, (oval[:, :2] - centre[:2]) @ up
     half_width, half_height = np.abs(along).max(), np.abs(above).max()
     # The silhouette lies at the depth of the ears, so that turning the head hardly shifts it.
-    depth = float(np.percentile(oval[:, 2], 85))
+    depth = float(np.percentile(oval[:, 2], 90))
     angle = np.linspace(0, 2 * np.pi, SHELL_ANGLES, endpoint=False)
     shell, weight = [], []
     for radius in SHELL_RADII:
@@ -112,15 +116,16 @@ def controls_of(points: Floats, *, bottom_px: float) -> Controls:
 
 def displacements(controls: Controls, source: Floats, target: Floats) -> Floats:
     """(N, 2) px: how far each control point goes when the landmarks go from `source` to `target`, both (478, 3)."""
-    stable = list(facemesh.STABLE)
-    head = fit_similarity(source[stable].astype(float), target[stable].astype(float))
-    head_centre = np.append(source[stable, :2].mean(axis=0), controls.shell[0, 2])
+    skull = list(facemesh.SKULL)
+    head = fit_similarity(source[skull].astype(float), target[skull].astype(float))
+    head_centre = np.append(source[skull, :2].mean(axis=0), controls.shell[0, 2])
     head_shift = (head(head_centre[None])[0] - head_centre)[:2]
     shell = (head(controls.shell) - controls.shell)[:, :2]
     neck = SHOULDERS_FOLLOW * head_shift
+    face, rigid = (goal[FACE_CONTROLS, :2] - source[FACE_CONTROLS, :2] for goal in (target, head(source)))
     return np.concatenate(
         [
-            (target - source)[FACE_CONTROLS, :2],
+            face + _SKULL_SHARE * (rigid - face),
             controls.shell_weight * shell + (1 - controls.shell_weight) * neck,
             controls.shoulder_weight * head_shift,
         ]
@@ -205,15 +210,12 @@ def invert(forward: Floats, step_px: tuple[float, float]) -> Floats:
     step = np.array(step_px, np.float32)
     cells = np.ascontiguousarray(forward / step, np.float32)
     slopes = _slopes(cells)
-    nodes = np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).astype(np.float32)
     back = np.zeros_like(cells)
     for share in NEWTON_STEEP if np.abs(slopes).max() > STEEP else NEWTON_GENTLE:
-        moved, slope = (sample(part, nodes + back, border=cv2.BORDER_REPLICATE) for part in (cells, slopes))
-        residual = back + share * moved
-        a, b, c, d = (share * slope[..., k] + (k in (0, 3)) for k in range(4))
+        at = _NODES + back
+        x, y = cv2.split(back + share * sample(cells, at, border=cv2.BORDER_REPLICATE))
+        a, b, c, d = cv2.split(share * sample(slopes, at, border=cv2.BORDER_REPLICATE))
+        a, d = a + 1, d + 1
         determinant = np.maximum(a * d - b * c, 0.15)
-        change = np.stack(
-            [d * residual[..., 0] - b * residual[..., 1], a * residual[..., 1] - c * residual[..., 0]], -1
-        )
-        back -= np.clip(change / determinant[..., None], -4, 4)
+        back -= np.clip(cv2.merge([(d * x - b * y) / determinant, (a * y - c * x) / determinant]), -4, 4)
     return back * step

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engines.slit import Opening
+from engines.slit import COLUMNS, Opening
 from puppet import facemesh
 from puppet.headpose import fit_similarity
 from puppet.types import Floats, Image
@@ -81,16 +81,23 @@ def _shown(bare: float, most: float) -> float:
     return most * float(np.tanh(max(bare, 0.0) / most))
 
 
+def _row_of_teeth() -> Floats:
+    """(4, COLUMNS): place across the mouth from -1 to 1, how much a tooth faces us, its light, and the gaps' shade."""
+    u = np.linspace(-1, 1, COLUMNS)
+    arch = np.sqrt(1 - u * u)  # the row turns away to the sides
+    gaps = 1 - 0.16 * np.clip(1 - 6 * np.abs(np.cos(8 * np.arcsin(u))), 0, 1)  # eight teeth across
+    return np.stack([u, arch, 0.30 + 0.70 * arch**1.5, gaps]).astype(np.float32)
+
+
+_ROW = _row_of_teeth()
+
+
 def paint_mouth(palette: Palette, opening: Opening, *, size: float, teeth_px: float, jaw_px: float) -> Floats:
     """(h, w, 3) float32 RGB on the opening's box: a mouth that the portrait never showed."""
-    u = np.clip(opening.along, 0, 1) * 2 - 1  # -1 at one corner, 1 at the other
-    arch = np.sqrt(np.clip(1 - u * u, 0, 1))  # the row of teeth turns away to the sides
+    u, arch, light, gaps = np.take(_ROW, opening.column, axis=1)
     soft = max(0.012 * size, 0.8)
     upper = np.clip((teeth_px * (0.35 + 0.65 * arch) - opening.below_upper) / soft + 0.5, 0, 1)
     lower = np.clip((jaw_px * (0.35 + 0.65 * arch) - opening.above_lower) / soft + 0.5, 0, 1)
-    turn = np.arcsin(u) * (2 / np.pi)
-    gaps = 1 - 0.16 * np.clip(1 - 6 * np.abs(np.cos(4 * np.pi * turn)), 0, 1)  # eight teeth across
-    light = 0.30 + 0.70 * arch**1.5
     under_lip = 0.70 + 0.30 * np.clip(opening.below_upper / (0.035 * size), 0, 1)
     depth = np.clip(opening.height / (0.10 * size), 0, 1)
     rise = np.clip(opening.above_lower / (0.14 * size), 0, 1)
@@ -109,7 +116,7 @@ def own_share(opening: Opening, rest_height: Floats, *, size: float) -> tuple[Fl
     part there is the dark between. 0 throughout for a portrait with closed lips.
     """
     own = np.clip((float(rest_height.max()) / size - 0.5 * OPEN_AT_REST) / (0.5 * OPEN_AT_REST), 0, 1)
-    half = 0.5 * rest_height[np.clip(opening.along * (len(rest_height) - 1), 0, len(rest_height) - 1).astype(np.intp)]
+    half = 0.5 * rest_height[opening.column]
     soft = max(0.02 * size, 1.0)
     share = own * np.clip(1.5 + (half - np.minimum(opening.below_upper, opening.above_lower)) / soft, 0, 1)
     above = opening.below_upper <= opening.above_lower

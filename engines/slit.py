@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +58,7 @@ class Opening:
     """One slit in one frame, on the pixels of its box."""
 
     box: tuple[slice, slice]  # rows and columns of the picture
-    along: Floats  # (h, w) 0 at the left corner, 1 at the right one
+    column: NDArray[np.intp]  # (h, w) the nearest of the COLUMNS
     below_upper: Floats  # (h, w) px from the upper edge down
     above_lower: Floats  # (h, w) px from the lower edge up
     height: Floats  # (h, w) px between the edges in this column, >= 0
@@ -88,56 +89,54 @@ def open_slit(
         return None
     s = np.linspace(0, 1, COLUMNS)
     # The four curves, the edges with their margin, and for either edge its slide and what the flow lacks to get there.
-    table = np.empty((COLUMNS, 14), np.float32)
+    table = np.empty((14, COLUMNS), np.float32)
     for column, curve in enumerate(edges):
         at = (target[curve] - origin) @ np.column_stack([axis, normal])
         order = np.maximum.accumulate(at[:, 0] / length)
-        table[:, column] = np.interp(s, order, at[:, 1])
+        table[column] = np.interp(s, order, at[:, 1])
         if column in (1, 2):
             slide = source[curve] - target[curve]
             lack = slide - back[curve]
             for k, values in enumerate((*slide.T, *lack.T)):
-                table[:, 2 + 4 * column + k] = np.interp(s, order, values)
-    table[:, 4] = np.minimum(table[:, 1] + slit.margin[0] * rest_height, (table[:, 1] + table[:, 2]) / 2)
-    table[:, 5] = np.maximum(table[:, 2] - slit.margin[1] * rest_height, table[:, 4])
+                table[2 + 4 * column + k] = np.interp(s, order, values)
+    table[4] = np.minimum(table[1] + slit.margin[0] * rest_height, (table[1] + table[2]) / 2)
+    table[5] = np.maximum(table[2] - slit.margin[1] * rest_height, table[4])
     x = np.arange(left, right, dtype=np.float32) - np.float32(origin[0])
     y = (np.arange(top, bottom, dtype=np.float32) - np.float32(origin[1]))[:, None]
     along = (x * np.float32(axis[0]) + y * np.float32(axis[1])) / np.float32(length)
     across = x * np.float32(normal[0]) + y * np.float32(normal[1])
-    columns = np.take(table, np.clip(along * (COLUMNS - 1) + 0.5, 0, COLUMNS - 1).astype(np.intp), axis=0)
-    outer_upper, upper, lower, outer_lower = (columns[..., k] for k in range(4))
+    column = np.clip(along * (COLUMNS - 1) + 0.5, 0, COLUMNS - 1).astype(np.intp)
+    columns = np.take(table, column, axis=1)
+    outer_upper, upper, lower, outer_lower = columns[:4]
+    upper_slide, upper_lack, lower_slide, lower_lack = columns[6:].reshape(4, 2, *along.shape)
     room = np.maximum(upper - outer_upper, 1)
     upper_share = np.clip((across - outer_upper) / room, 0, 1)
     if slit.reach:
         # A lid that shuts is made of the skin under the brow rather than of the dark crease at its edge: the share
         # bends towards the brow, as far as the skin does not fold over.
-        drop = -(columns[..., 8] * np.float32(normal[0]) + columns[..., 9] * np.float32(normal[1]))
+        drop = -(upper_lack[0] * np.float32(normal[0]) + upper_lack[1] * np.float32(normal[1]))
         bend = np.clip(0.85 * room / np.maximum(drop, 1e-3) - 1, 0, slit.reach) * (drop > 0)
         upper_share = upper_share + bend * upper_share * (1 - upper_share)
     lower_share = np.clip((outer_lower - across) / np.maximum(outer_lower - lower, 1), 0, 1)
     middle = (upper + lower) / 2
     fade = np.clip(1 + 8 * np.minimum(along, 1 - along), 0, 1)
-    upper, lower = columns[..., 4], columns[..., 5]
-    skin = np.where(
-        (across < middle)[..., None],
-        columns[..., 8:10] * upper_share[..., None],
-        columns[..., 12:14] * lower_share[..., None],
-    )
-    jump = np.abs(columns[..., 8:10] - columns[..., 12:14]).sum(axis=-1)
+    upper, lower = columns[4:6]
+    skin = np.where(across < middle, upper_lack * upper_share, lower_lack * lower_share) * fade
+    jump = np.abs(upper_lack - lower_lack).sum(axis=0)
     seam = np.clip(1.6 - np.abs(across - middle), 0, 1) * np.clip(jump - 0.5, 0, 1) * fade
     height = lower - upper
     within = np.minimum(np.minimum(across - upper, lower - across), np.minimum(along, 1 - along) * np.float32(length))
     mask = np.clip(within + 0.5, 0, 1) * np.clip(height, 0, 1)
     return Opening(
         box=np.s_[top:bottom, left:right],
-        pixels=np.stack(np.broadcast_arrays(x + np.float32(origin[0]), y + np.float32(origin[1])), axis=-1),
-        along=along,
+        pixels=cv2.merge(np.broadcast_arrays(x + np.float32(origin[0]), y + np.float32(origin[1]))),
+        column=column,
         below_upper=across - upper,
         above_lower=lower - across,
         height=height,
-        skin=skin * fade[..., None],
-        upper_slide=columns[..., 6:8],
-        lower_slide=columns[..., 10:12],
+        skin=cv2.merge(skin),
+        upper_slide=cv2.merge(upper_slide),
+        lower_slide=cv2.merge(lower_slide),
         mask=mask,
         seam=seam,
     )

@@ -67,6 +67,7 @@ class Views:
         self._open: OrderedDict[int, Callable[[Floats], Image]] = OrderedDict()
         self._body, self._face = Nearest(len(self._points)), Nearest(len(self._points))
         self._last_ns: int | None = None
+        self.shares = np.zeros(len(self._points))  # of the pictures in the last painted face; they add up to 1
 
     def paint(self, target: Floats, time_ns: int | None) -> Image:
         """Landmarks (478, 3) px of the portrait to the whole picture, as `WarpEngine.paint`."""
@@ -75,7 +76,7 @@ class Views:
         step = self._step(time_ns)
         painted: dict[int, Image] = {}
         body = self._body(np.where(self._whole, distances, np.inf), step)
-        face = self._face(distances, step)
+        face = self.shares = self._face(distances, step)
         picture = self._mixed(body, target, painted)
         if (face == body).all():
             return picture

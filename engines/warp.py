@@ -7,6 +7,7 @@ frame is painted from the nearest picture (`engines.views`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from engines import flow
 from engines.eyes import Eyeball, eyeball_of, paint_eyeball
+from engines.layers import foreground, over, padded
 from engines.mouth import Palette, jaws, own_share, paint_mouth, palette_of
 from engines.slit import EYES, MOUTH, Opening, heights, open_slit
 from engines.views import Views, in_tone
@@ -24,6 +26,8 @@ from puppet import facemesh
 from puppet.motion import target_points
 from puppet.overlay import Album
 from puppet.types import Closing, Floats, Image, Motion, Portrait, PortraitEmbedding
+
+CUBIC_PX = 2  # by which enlarging the flow may overshoot
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,10 @@ class _Face:
     basis: Floats  # (GRID * GRID, N)
     window: Floats  # (GRID, GRID, 1)
     person: Image  # (h, w, 4) uint8: foreground RGB and matte
+    padded: Image  # the same, with `pad_px` more on each side
+    pad_px: int
     background: Image  # (h, w, 3 or 4) uint8
-    pixels: Floats  # (h, w, 2) x and y of each pixel
+    pixels: Floats  # (h, w, 2) x and y of each pixel, in `padded`
     rest_heights: tuple[Floats, Floats, Floats]  # (COLUMNS,) each: mouth, the two eyes
     eyeballs: tuple[Eyeball, Eyeball]
     palette: Palette
@@ -49,12 +55,13 @@ class WarpEngine(Closing):
     """Pure numpy and OpenCV; see the module's first lines. One thread at a time."""
 
     name = "warp"
-    version = 2  # of the tensors in its embeddings
+    version = 3  # of the tensors in its embeddings
     frugal = False  # it knows no simpler way
 
     def __init__(self) -> None:
         self._embedding: PortraitEmbedding | None = None
         self._painter: Callable[[Floats, int | None], Image] | None = None  # of that embedding
+        self._chooser: Views | None = None  # that the painter chooses from
 
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
         """Prepare the spline, the layers and the eyeballs; an embedding comes back as it is."""
@@ -67,7 +74,7 @@ class WarpEngine(Closing):
         palette = palette_of(image, points)
         tensors: dict[str, NDArray[np.generic]] = {
             "basis": flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points)),
-            "person": _foreground(image, background, portrait.matte[region]),
+            "person": foreground(image, background, portrait.matte[region]),
             "palette": np.stack([palette.cavity, palette.teeth, palette.tongue]),
         }
         for side in (0, 1):
@@ -90,11 +97,20 @@ class WarpEngine(Closing):
         `time_ns` is the frame's, by which one picture of an album fades into another; without it there are cuts.
         """
         if embedding is not self._embedding or self._painter is None:
-            self._painter, self._embedding = _open(embedding), embedding
+            self._painter, self._chooser = _open(embedding)
+            self._embedding = embedding
         return self._painter(target, time_ns)
 
+    @property
+    def shares(self) -> Floats:
+        """(K,) how much of each of an embedding's pictures made up the face that was painted last; 1 in all."""
+        return np.ones(1, np.float32) if self._chooser is None else self._chooser.shares.astype(np.float32)
+
+    def realism(self) -> None:
+        """It has nobody who could tell."""
+
     def close(self) -> None:
-        self._embedding = self._painter = None
+        self._embedding = self._painter = self._chooser = None
 
     def _views(self, embedding: PortraitEmbedding, album: Album) -> dict[str, NDArray[np.generic]]:
         """What `_unpack_view` needs of each further picture: little, since most of them wait long for their turn."""
@@ -103,7 +119,7 @@ class WarpEngine(Closing):
             image, points = view.image, view.landmarks.points
             if not view.whole:
                 image = in_tone(image, points, self.paint(embedding, points))
-            people.append(_foreground(image, view.background, view.matte))
+            people.append(foreground(image, view.background, view.matte))
         self.close()  # it painted the portrait alone
         return {
             "views.person": np.stack(people),
@@ -112,16 +128,17 @@ class WarpEngine(Closing):
         }
 
 
-def _open(embedding: PortraitEmbedding) -> Callable[[Floats, int | None], Image]:
-    """What paints the embedding: from landmarks (478, 3) px, and the frame's time, to the picture."""
+def _open(embedding: PortraitEmbedding) -> tuple[Callable[[Floats, int | None], Image], Views | None]:
+    """What paints the embedding, from landmarks (478, 3) px and the frame's time, and chooses from its pictures."""
     portrait = _unpack(embedding)
     if "views.points" not in embedding.tensors:
-        return lambda target, time_ns: _picture(portrait, target)
+        return lambda target, time_ns: _picture(portrait, target), None
 
     def open_view(index: int) -> Callable[[Floats], Image]:
         return partial(_picture, portrait if index == 0 else _unpack_view(embedding, index - 1))
 
-    return Views(embedding, open_view).paint
+    views = Views(embedding, open_view)
+    return views.paint, views
 
 
 def _picture(face: _Face, target: Floats) -> Image:
@@ -139,18 +156,20 @@ def _paint(face: _Face, target: Floats) -> Image:
     back = flow.invert(flow.unfold(forward, step_px), step_px)
     dense = cv2.resize(back, (width, height), interpolation=cv2.INTER_CUBIC)
     at_landmarks = flow.sample(dense, target[None, :, :2].copy(), border=cv2.BORDER_REPLICATE)[0]
-    source = face.pixels + dense  # (h, w, 2): the portrait's pixel that each output pixel shows
+    source = cv2.add(dense, face.pixels, dst=dense)  # (h, w, 2): the pixel of `padded` that each output pixel shows
     openings = [
         open_slit(slit, face.points[:, :2], target[:, :2], at_landmarks, rest, width_px=width, height_px=height)
         for slit, rest in zip((MOUTH, *EYES), face.rest_heights, strict=True)
     ]
-    behind = [None if o is None else source[o.box].copy() for o in openings]
+    behind = [None if o is None else source[o.box] - face.pad_px for o in openings]
     for opening in openings:
         if opening is not None:
             source[opening.box] += opening.skin
-    np.maximum(source[..., 1], 0, out=source[..., 1])  # a head that ducks must not be mirrored above itself
-    person = flow.sample(face.person, source, border=cv2.BORDER_REFLECT_101)
-    painted = _over(person, face.background)
+    # A head that ducks must not be mirrored above itself: only rows near the top can come from beyond it.
+    near_top = source[: max(0, math.ceil(-float(back[..., 1].min())) + CUBIC_PX), :, 1]
+    np.maximum(near_top, face.pad_px, out=near_top)
+    person = flow.sample(face.padded, source, border=cv2.BORDER_REPLICATE)
+    painted = over(person, face.background)
 
     for opening in openings:
         if opening is not None and opening.seam.any():
@@ -177,38 +196,11 @@ def _mouth(face: _Face, opening: Opening, target: Floats) -> Floats:
     return colour
 
 
-def _over(person: Image, background: Image) -> Image:
-    """`person` (h, w, 4) over `background` (h, w, 3), or (h, w, 4) for a result that has alpha as well."""
-    cover = person[..., 3].astype(np.float32) * (1 / 255)
-    colour = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)  # 25 times as fast as numpy's copy of a slice
-    if background.shape[2] == 3:
-        return cv2.blendLinear(colour, background, cover, 1 - cover)
-    alpha = cover + (1 - cover) * background[..., 3] * np.float32(1 / 255)
-    share = cover / np.maximum(alpha, 1e-6)
-    mixed = cv2.blendLinear(colour, np.ascontiguousarray(background[..., :3]), share, 1 - share)
-    return np.dstack([mixed, np.rint(255 * alpha).astype(np.uint8)])
-
-
 def _blend(painted: Image, opening: Opening, share: Floats, colour: Image | Floats) -> None:
     """Lay `share` (h, w) of `colour` (h, w, 3) over the opening's box, in place."""
     under = painted[opening.box][..., :3]
     mixed = under + share[..., None] * (colour - under.astype(np.float32))
     under[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-
-
-def _foreground(image: Image, background: Image, matte: NDArray[np.uint8]) -> Image:
-    """(h, w, 4) uint8 RGB and matte that, laid over `background`, give `image` again.
-
-    Where the matte is too faint to tell the picture from the in-painted background, as in stray hair, it is raised to
-    the least with which some colour can.
-    """
-    picture, behind = image.astype(np.float32), background.astype(np.float32)
-    room = np.where(picture > behind, 255 - behind, behind)
-    least = (np.abs(picture - behind) / np.maximum(room, 1)).max(axis=-1)
-    cover = np.where(matte > 0, np.maximum(matte / np.float32(255), np.minimum(least, 1)), 0)
-    cover = np.ceil(cover * 255) / 255
-    colour = behind + (picture - behind) / np.maximum(cover, 1 / 255)[..., None]
-    return np.dstack([np.clip(np.rint(colour), 0, 255), 255 * cover]).round().astype(np.uint8)
 
 
 def _local(points: Floats, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Floats]:
@@ -227,7 +219,7 @@ def _unpack(embedding: PortraitEmbedding) -> _Face:
     canvas, behind = portrait.image, portrait.background
     if embedding.backdrop is not None:
         behind = embedding.backdrop
-        canvas = _over(_foreground(portrait.image, portrait.background, portrait.matte), behind)
+        canvas = over(foreground(portrait.image, portrait.background, portrait.matte), behind)
     return _face(
         portrait.landmarks.points,
         canvas=canvas,
@@ -250,7 +242,7 @@ def _unpack_view(embedding: PortraitEmbedding, index: int) -> _Face:
     nodes = flow.grid_nodes(part.shape)
     return _face(
         whole_points,
-        canvas=_over(person, behind),
+        canvas=over(person, behind),
         behind=behind,
         person=part,
         basis=flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points)),
@@ -272,6 +264,7 @@ def _face(
     """`whole_points`, `canvas` and `behind` are those of the whole picture."""
     region, points = _local(whole_points, canvas.shape)
     rows, columns = region
+    with_margin, pad_px = padded(person)
     return _Face(
         canvas=canvas,
         region=region,
@@ -281,8 +274,10 @@ def _face(
         basis=basis,
         window=flow.border_window(region, canvas.shape),
         person=person,
+        padded=with_margin,
+        pad_px=pad_px,
         background=np.ascontiguousarray(behind[region]),
-        pixels=_pixels(columns.stop - columns.start, rows.stop - rows.start),
+        pixels=_pixels(columns.stop - columns.start, rows.stop - rows.start) + np.float32(pad_px),
         rest_heights=(heights(MOUTH, points), heights(EYES[0], points), heights(EYES[1], points)),
         eyeballs=eyeballs,
         palette=palette,

@@ -22,6 +22,10 @@ STABLE: Final[Indices] = (
     33, 133, 362, 263, 143, 372,
 )  # fmt: skip
 
+# Those of them that move with the skull alone: the forehead's skin follows the brows a little.
+SKULL: Final[Indices] = (168, 6, 197, 195, 33, 133, 362, 263, 143, 372, 21, 251, 162, 389, 127, 356, 234, 454)
+FOREHEAD: Final[Indices] = (54, 103, 67, 109, 10, 338, 297, 332, 284, 151)
+
 LIP_OUTER_UPPER: Final[Indices] = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 LIP_OUTER_LOWER: Final[Indices] = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 LIP_INNER_UPPER: Final[Indices] = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
