@@ -22,17 +22,20 @@ class EngineUnavailable(PuppetError, RuntimeError):
     """An engine that was asked for by name cannot run here; the text says why."""
 
 
-def load(name: str = "auto") -> Engine:
-    """The engine `name`; "auto" is the first of BACKENDS that loads. Raises `EngineUnavailable` with every reason."""
-    engine: Engine = first_of(BACKENDS, name, "engine")
+def load(name: str = "auto", *, live: bool = True) -> Engine:
+    """The engine `name`; "auto" is the first of BACKENDS that loads. Raises `EngineUnavailable` with every reason.
+
+    live: whether somebody waits for each frame, or all go into a file.
+    """
+    engine: Engine = first_of(BACKENDS, name, "engine", live=live)
     return engine
 
 
-def first_of(table: Mapping[str, str], name: str, kind: str, *arguments: object) -> Any:
+def first_of(table: Mapping[str, str], name: str, kind: str, *arguments: object, live: bool = True) -> Any:
     """The entry `name` of such a table, made with `arguments`; "auto" is the first one that can be made.
 
     What "auto" passes over is logged, with its reason. A class may be choosy: where it has a method `unasked`, "auto"
-    makes it by that.
+    makes it by that, and tells it whether it is to work `live`.
     """
     if name != "auto":
         if name not in table:
@@ -42,7 +45,8 @@ def first_of(table: Mapping[str, str], name: str, kind: str, *arguments: object)
     for candidate, place in table.items():
         try:
             wanted = _class(place, candidate, kind)
-            made = getattr(wanted, "unasked", wanted)(*arguments)
+            choosy = hasattr(wanted, "unasked")
+            made = wanted.unasked(*arguments, live=live) if choosy else wanted(*arguments)
         except PuppetError as error:
             reasons.append(f"{candidate}: {error}")
             logger.info("%s %s", kind, reasons[-1])

@@ -7,7 +7,6 @@ needs no other graph.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import warnings
@@ -21,8 +20,9 @@ from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
+from engines import weights as stored
 from engines.geometry import COARSE_PX, SIDE_PX
-from engines.pytorch import Embed, Repaint, filled, stored_name
+from engines.pytorch import Embed, Judge, Repaint, filled, stored_name
 
 OPSET: Final = 18
 SEEN: Final = (1, SIDE_PX, SIDE_PX, 7)
@@ -48,16 +48,25 @@ GRAPHS: Final = (
 )
 
 
+CRITIC_GRAPHS: Final = (Graph("judge", Judge, ("seen",), ("score",)),)
+
+
 def build(weights: Path) -> list[Path]:
-    """Write all GRAPHS beside `weights`, and say where. Raises `weights.WeightsError` if those are no weights."""
-    modules = {graph.name: filled(graph.module(), weights) for graph in GRAPHS}
-    return [_written(graph, _exported(graph, modules[graph.name]), weights) for graph in GRAPHS]
+    """Write all GRAPHS, or all of a critic, beside `weights`, and say where.
+
+    Raises `weights.WeightsError` if those are no weights of ours.
+    """
+    model, graphs = ("critic", CRITIC_GRAPHS) if stored.is_critic(weights) else ("ours", GRAPHS)
+    modules = {graph.name: filled(graph.module(), weights, model=model) for graph in graphs}
+    return [_written(graph, _exported(graph, modules[graph.name]), weights) for graph in graphs]
 
 
 def example(graph: Graph) -> tuple[Tensor, ...]:
     """Random inputs of the right shapes."""
     embedded = Embed().eval()
     seen = torch.randint(0, 256, SEEN, dtype=torch.uint8)
+    if graph.module is Judge:
+        return (seen[..., :6].contiguous(),)
     if graph.module is Embed:
         return (seen,)
     with torch.inference_mode():
@@ -83,7 +92,7 @@ def _exported(graph: Graph, module: nn.Module) -> onnx.ModelProto:
 
 
 def _written(graph: Graph, model: onnx.ModelProto, weights: Path) -> Path:
-    offsets = _offsets(weights)
+    offsets = stored.offsets(weights)
     initializers, casts = list(model.graph.initializer), []
     for tensor in initializers:
         if stored_name(tensor.name) in offsets:
@@ -106,12 +115,3 @@ def _written(graph: Graph, model: onnx.ModelProto, weights: Path) -> Path:
     os.replace(partial, path)
     onnx.checker.check_model(str(path))
     return path
-
-
-def _offsets(weights: Path) -> dict[str, tuple[int, int]]:
-    """Name -> where in the file its numbers are. https://github.com/huggingface/safetensors, "Format"."""
-    with weights.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return {name: tuple(8 + length + offset for offset in entry["data_offsets"]) for name, entry in header.items()}

@@ -17,18 +17,18 @@ import numpy as np
 
 from engines import EngineUnavailable, pace, runner
 from engines.geometry import COARSE_PX, SIDE_PX, Crop, head_motion, seen_by_network
+from engines.realism import Realism
 from engines.warp import WarpEngine
 from engines.weights import FOLDER, WeightsError
 from puppet.motion import target_points
-from puppet.overlay import Album
 from puppet.types import Closing, Floats, Image, Landmarks, Motion, Portrait, PortraitEmbedding
 
 DEFAULT = FOLDER / "ours.safetensors"
 STILL, MOVED = 1.0, 6.0  # grey levels that the warp has changed a pixel by: left alone, and wholly the network's
+HIGHLIGHT = 31.0  # grey levels below white at which highlights begin
 MARGIN_PX = 9  # of the square around what moved, that the network may touch too
 SEAM_PX = 16  # of the square: the repair fades out towards edges inside the picture
-TRIAL_SIDE_PX = 512
-WARPS_PER_REPAIR = 4  # times as long as laying the repair over such a picture the warp engine takes to paint it
+TRIAL_SIDE_PX, TRIAL_SHIFT_PX = 512, 6  # of the picture on which the pace is taken, and how far its face has moved
 
 
 class NeuralEngine(Closing):
@@ -41,16 +41,18 @@ class NeuralEngine(Closing):
         self._runner = runner.load(weights, runner_name)
         self._warp = WarpEngine()
         self._face: _Face | None = None
+        self._newest: tuple[Image, Floats, Portrait] | None = None  # the frame painted last, its landmarks, of whom
+        self._judge: Realism | None = None  # for those who ask
         self.frugal = False  # then, what the warp engine paints must do
         self.version = _version(weights)
 
     @classmethod
-    def unasked(cls) -> NeuralEngine:
+    def unasked(cls, *, live: bool) -> NeuralEngine:
         """The engine where it is fast enough to be chosen by itself; raises `EngineUnavailable` elsewhere."""
-        pace_ms, most_ms = pace.remembered(_version(DEFAULT), _pace_ms), pace.budget_ms()
+        pace_ms, most_ms = pace.remembered(_version(DEFAULT), _pace_ms), pace.budget_ms(live=live)
         if pace_ms > most_ms:
             raise EngineUnavailable(
-                f"a frame of {TRIAL_SIDE_PX} px would take it {pace_ms:.0f} ms, and more than {most_ms:.0f} puts "
+                f"a frame of {TRIAL_SIDE_PX} px takes it {pace_ms:.0f} ms, and more than {most_ms:.0f} puts "
                 "25 fps out of reach here; ask for it by name where that does not matter"
             )
         return cls()
@@ -63,16 +65,14 @@ class NeuralEngine(Closing):
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
         """What the warp engine needs, and psi and features for the generator; an embedding comes back as it is.
 
-        psi is the mean over the pictures of an album, as in the paper; features are of the portrait itself.
+        psi is the mean over the pictures of an album, as in the paper; each picture has its own features.
         """
         if isinstance(portrait, PortraitEmbedding):
             return portrait
-        crop = _crop(portrait.landmarks)
-        pictures = [portrait, *(portrait.views if isinstance(portrait, Album) else ())]
-        squares = [(crop.cut(each.image), crop.to_square(each.landmarks.points)) for each in pictures]
-        seen = [self._runner.embed(seen_by_network(*square)) for square in squares]
-        psi = np.mean([each["psi"] for each in seen], axis=0)
-        tensors = {**self._warp.embed(portrait).tensors, "psi": psi, "features": seen[0]["features"]}
+        warped = self._warp.embed(portrait)
+        seen = [self._runner.embed(seen_by_network(*each)) for each in sights(warped, self._warp)]
+        psi, features = (np.concatenate([each[name] for each in seen]) for name in ("psi", "features"))
+        tensors = {**warped.tensors, "psi": psi.mean(axis=0, keepdims=True), "features": features}
         return PortraitEmbedding(self.name, portrait, tensors)
 
     def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:
@@ -86,21 +86,34 @@ class NeuralEngine(Closing):
             self._face = _unpack(embedding, self._warp)
         face = self._face
         output = self._warp.paint(face.warped, target, time_ns=time_ns)
+        self._newest = output, target, embedding.portrait
         if self.frugal:
             return output
         picture = output if output.shape[2] == 3 else np.ascontiguousarray(output[..., :3])  # some backdrops have alpha
         points = face.crop.to_square(target)
         square = face.crop.cut(picture)
         seen = seen_by_network(square, points)
-        flow, residual = self._runner.repair(seen, head_motion(face.points, points), **face.cached)
+        head, features = face.origin(self._warp.shares, points)
+        flow, residual = self._runner.repair(seen, head, psi=face.psi, features=features)
         cover = _touched(square, face.rest) * face.seam
+        residual = residual * _room(seen)[..., None]
         _repair(picture[face.crop.slices], flow, residual, cover=cover)
         if picture is not output:
             output[..., :3] = picture
         return output
 
+    def realism(self) -> float | None:
+        """See `puppet.types.Engine`. Raises what `Realism` raises."""
+        if self._newest is None:
+            return None
+        self._judge = self._judge or Realism()
+        picture, points, portrait = self._newest
+        return self._judge.of(picture, points, portrait=portrait)
+
     def close(self) -> None:
-        self._face = None
+        if self._judge is not None:
+            self._judge.close()
+        self._face = self._newest = None
         self._warp.close()
         self._runner.close()
 
@@ -114,21 +127,16 @@ def _version(weights: Path) -> str:
 
 
 def _pace_ms() -> float:
-    """About how long painting a frame of TRIAL_SIDE_PX takes here."""
-    random = np.random.default_rng(0)
-    seen = random.integers(0, 256, (SIDE_PX, SIDE_PX, 7), np.uint8)
-    head = random.normal(size=(COARSE_PX, COARSE_PX, 4)).astype(np.float32)
-    picture = random.integers(0, 256, (TRIAL_SIDE_PX, TRIAL_SIDE_PX, 3), np.uint8)
-    cover = np.ones((SIDE_PX, SIDE_PX), np.float32)
-    with runner.load(DEFAULT) as network:
-        cached = network.embed(seen)
+    """How long painting a frame of TRIAL_SIDE_PX takes here."""
+    portrait = pace.trial_portrait(TRIAL_SIDE_PX)
+    points = portrait.landmarks.points
+    with NeuralEngine() as engine:
+        embedding = engine.embed(portrait)
 
         def paint() -> float:
             start_s = time.perf_counter()
-            flow, residual = network.repair(seen, head, **cached)
-            between_s = time.perf_counter()
-            _repair(picture, flow, residual, cover=cover)
-            return between_s - start_s + (1 + WARPS_PER_REPAIR) * (time.perf_counter() - between_s)
+            engine.paint(embedding, points + np.float32(TRIAL_SHIFT_PX))
+            return time.perf_counter() - start_s
 
         return pace.median_ms(paint)
 
@@ -140,10 +148,40 @@ class _Face:
     embedding: PortraitEmbedding
     warped: PortraitEmbedding  # the same, for the warp engine
     crop: Crop
-    points: Floats  # (478, 3) px of the square, at rest
+    points: Floats  # (K, 478, 3) px of the square, of each picture
     rest: Image  # (256, 256, 3): the square of the picture at rest
     seam: Floats  # (256, 256)
-    cached: dict[str, Floats]  # psi and features
+    psi: Floats  # (1, …)
+    features: Floats  # (K, 64, 64, 64), of each picture
+
+    def origin(self, shares: Floats, target: Floats) -> tuple[Floats, Floats]:
+        """Head motion and features (1, 64, 64, 64) with regard to the pictures, in these shares (K,), that moved.
+
+        Those of another picture would tell the network of a motion that never was, and it would undo it.
+        """
+        shown = np.flatnonzero(shares)
+        heads = np.stack([head_motion(self.points[index], target) for index in shown])
+        mixed = np.tensordot(shares[shown], heads, axes=1), np.tensordot(shares[shown], self.features[shown], axes=1)
+        return mixed[0], mixed[1][None]
+
+
+def sights(warped: PortraitEmbedding, warp: WarpEngine) -> list[tuple[Image, Floats]]:
+    """For each picture of the warp engine's embedding, the square around the face, and its landmarks in that.
+
+    A further picture is seen as it will be painted: in the portrait's place and tone.
+    """
+    portrait = warped.portrait
+    crop = _crop(portrait.landmarks)
+    pictures = [portrait.image, *(warp.paint(warped, points) for points in warped.tensors.get("views.points", ()))]
+    return [
+        (crop.cut(picture), crop.to_square(points)) for picture, points in zip(pictures, _points(warped), strict=True)
+    ]
+
+
+def _points(embedding: PortraitEmbedding) -> Floats:
+    """(K, 478, 3) px of the portrait: the landmarks of all pictures."""
+    own = embedding.portrait.landmarks.points[None]
+    return np.concatenate([own, embedding.tensors.get("views.points", own[:0])])
 
 
 def _unpack(embedding: PortraitEmbedding, warp: WarpEngine) -> _Face:
@@ -155,10 +193,11 @@ def _unpack(embedding: PortraitEmbedding, warp: WarpEngine) -> _Face:
         embedding=embedding,
         warped=warped,
         crop=crop,
-        points=crop.to_square(portrait.landmarks.points),
+        points=np.stack([crop.to_square(points) for points in _points(embedding)]),
         rest=crop.cut(rest),
         seam=_seam(crop, portrait.landmarks),
-        cached={name: np.asarray(embedding.tensors[name], np.float32) for name in ("psi", "features")},
+        psi=np.asarray(embedding.tensors["psi"], np.float32),
+        features=np.asarray(embedding.tensors["features"], np.float32),
     )
 
 
@@ -172,6 +211,17 @@ def _touched(warped: Image, rest: Image) -> Floats:
     wide = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
     moved = np.clip((wide - np.float32(STILL)) * np.float32(1 / (MOVED - STILL)), 0, 1)
     return np.asarray(cv2.blur(moved, (MARGIN_PX, MARGIN_PX)), np.float32)
+
+
+def _room(seen: Image) -> Floats:
+    """(256, 256) 0..1: how much of the residual to add to what the network has `seen`, (256, 256, 7).
+
+    None to highlights outside mouth and eyes: of what is painted white, the network knows no shades, and greys it.
+    """
+    red, green, blue, *_, openings = cv2.split(seen)
+    room = np.clip((255 - cv2.max(cv2.max(red, green), blue)) * np.float32(1 / HIGHLIGHT), 0, 1)
+    near = cv2.dilate(openings, np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8)) * np.float32(1 / 255)
+    return np.asarray(np.maximum(cv2.blur(room, (MARGIN_PX, MARGIN_PX)), near), np.float32)
 
 
 def _seam(crop: Crop, face: Landmarks) -> Floats:

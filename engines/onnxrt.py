@@ -35,6 +35,21 @@ class ONNXRunner(Closing):
         """Nothing is held but memory."""
 
 
+class ONNXCritic(Closing):
+    """See `engines.realism.RunningCritic`."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: Path) -> None:
+        self._judge = _session(path, "judge")
+
+    def judge(self, seen: Image) -> float:
+        return float(self._judge.run(["score"], {"seen": seen[None]})[0][0])
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
 def _session(path: Path, name: str) -> onnxruntime.InferenceSession:
     present = onnxruntime.get_available_providers()
     options = onnxruntime.SessionOptions()

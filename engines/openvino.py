@@ -44,6 +44,21 @@ class OpenVINORunner(Closing):
         """Nothing is held but memory."""
 
 
+class OpenVINOCritic(Closing):
+    """See `engines.realism.RunningCritic`."""
+
+    name = "openvino"
+
+    def __init__(self, path: Path) -> None:
+        self._judge = _request(path, "judge", precision="f32")
+
+    def judge(self, seen: Image) -> float:
+        return float(self._judge.infer({"seen": seen[None]})["score"][0])
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
 @cache
 def _core() -> openvino.Core:
     """One for as long as the program runs: with the last one go its libraries, in which signals would still end."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines import weights
+from engines.critic import Critic
 from engines.network import PortraitEncoder, WarpGenerator
 from puppet.types import Closing, Floats, Image
 
@@ -47,14 +48,26 @@ class Repaint(nn.Module):
         return repair.flow.permute(0, 2, 3, 1).float(), repair.residual.permute(0, 2, 3, 1).float()
 
 
+class Judge(nn.Module):
+    """`seen` (1, 256, 256, 6) uint8 of a frame, its picture and raster -> the critic's score (1,) of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic = Critic()
+
+    def forward(self, seen: Tensor) -> Tensor:
+        picture, raster = (seen.float().permute(0, 3, 1, 2) / 255).split(3, dim=1)
+        return self.critic(picture, raster)[0]
+
+
 def stored_name(name: str) -> str:
-    """How the weights' file calls a parameter of `Embed` or `Repaint`."""
-    return f"generator.{name}" if name.startswith("P.") else name
+    """How the weights' file calls a parameter of `Embed`, `Repaint` or `Judge`."""
+    return f"generator.{name}" if name.startswith("P.") else name.removeprefix("critic.")
 
 
-def filled(module: M, path: Path) -> M:
-    """`Embed` or `Repaint` with its weights, for inference. Raises `weights.WeightsError` if `path` holds others."""
-    arrays = weights.load(path, model="ours")
+def filled(module: M, path: Path, *, model: str = "ours") -> M:
+    """Such a module with its weights, for inference. Raises `weights.WeightsError` if `path` holds no such ones."""
+    arrays = weights.load(path, model=model)
     try:
         module.load_state_dict({name: torch.from_numpy(arrays[stored_name(name)]) for name in module.state_dict()})
     except (KeyError, RuntimeError) as error:
@@ -92,6 +105,22 @@ class TorchRunner(Closing):
 
     def _batch(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array[None]).to(self._device)
+
+
+class TorchCritic(Closing):
+    """See `engines.realism.RunningCritic`."""
+
+    name = "pytorch"
+
+    def __init__(self, path: Path) -> None:
+        self._judge = filled(Judge(), path, model="critic")
+
+    @torch.inference_mode()
+    def judge(self, seen: Image) -> float:
+        return self._judge(torch.from_numpy(seen[None])).item()
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
 
 
 def _parts(seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -39,6 +39,7 @@ class Runner(Closing, Protocol):
 INPUTS: Final[dict[str, frozenset[str]]] = {  # of each graph
     "embed": frozenset({"seen"}),
     "repaint": frozenset({"seen", "head", "psi", "features"}),
+    "judge": frozenset({"seen"}),
 }
 
 
@@ -66,7 +67,7 @@ def check_inputs(path: Path, name: str, found: Iterable[str]) -> None:
 
 def graph_of(path: Path, name: str) -> Path:
     """The ONNX file `name` beside the weights `path`, once both are known to be sound."""
-    weights.check(path, model="ours")
+    weights.check(path, model="critic" if name == "judge" else "ours")
     graph = path.with_name(f"{name}.onnx")
     if not graph.is_file():
         raise weights.WeightsError(f"{graph} is missing; make it with: puppet build {path}")

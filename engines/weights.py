@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +16,12 @@ from puppet.types import PuppetError
 
 FOLDER: Final = Path(__file__).parent / "assets"
 NETWORK_VERSION: Final = 1  # raised whenever engines.network changes what weights mean
+CRITIC_VERSION: Final = 1  # the same of engines.critic
 SHA256: Final[dict[str, str]] = {  # of the files shipped in FOLDER
+    "critic.safetensors": "ca031e7aa5d701e602fe0ddcc97980e1bdf3e766622811e6458ba2365f97640d",
     "embed.onnx": "853f42a3c1a5592b967bc3213ac9da78747253d4e4ab1dc4612d1ef8ecf69d83",
-    "ours.safetensors": "5246fb6880bae38dbf3da9715c824fce57c819d08ff08996ec0d81f3f3080892",
+    "judge.onnx": "02c823709f2c6bdea0a933fb58da08e1f8c752e6cbbba8ca6bd0c8fcaa24fcfe",
+    "ours.safetensors": "4c06e4e3e391e6b767cdc38213e031b9d6bb17eadb3c058a69934d82b40b093c",
     "repaint-fp16.onnx": "e2224324173fc2ade22dc8b96b0854e37a5537441adcfd02643d8c92b775e359",
     "repaint.onnx": "c7832f8952d639f8702095292ce11bde0ed1e46aa02d407ecb257c41ace5ad74",
 }
@@ -34,18 +38,29 @@ def load(path: Path, *, model: str) -> dict[str, NDArray[np.float32]]:
         return {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
 
 
-def check(path: Path, *, model: str) -> None:
-    """Raise WeightsError unless `path` holds weights of `model` and of this program's versions."""
-    expected = {"model": model, "network": str(NETWORK_VERSION), "geometry": str(geometry.VERSION)}
+def check(path: Path, *, model: str) -> dict[str, str]:
+    """The metadata of `path`; WeightsError unless it holds weights of `model` and of this program's versions."""
+    version = CRITIC_VERSION if model == "critic" else NETWORK_VERSION
+    expected = {"model": model, "network": str(version), "geometry": str(geometry.VERSION)}
     try:
         check_shipped(path)
         with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            found = {name: metadata.get(name) for name in expected}
-        if found != expected:
-            raise WeightsError(f"The weights {path} are for {found}, but {expected} is needed; train them anew.")
+            metadata: dict[str, str] = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"The weights {path} cannot be read ({error}); give a file made by training.") from error
+    found = {name: metadata.get(name) for name in expected}
+    if found != expected:
+        raise WeightsError(f"The weights {path} are for {found}, but {expected} is needed; train them anew.")
+    return metadata
+
+
+def is_critic(path: Path) -> bool:
+    """Whether `path` holds weights of the realism score's critic, of this program's versions."""
+    try:
+        check(path, model="critic")
+    except WeightsError:
+        return False
+    return True
 
 
 def check_shipped(path: Path) -> None:
@@ -53,3 +68,12 @@ def check_shipped(path: Path) -> None:
     known = SHA256.get(path.name) if path.parent == FOLDER else None
     if known is not None and hashlib.sha256(path.read_bytes()).hexdigest() != known:
         raise WeightsError(f"{path} is damaged (its checksum differs); install the program again.")
+
+
+def offsets(path: Path) -> dict[str, tuple[int, int]]:
+    """Name -> where in the file its numbers are. https://github.com/huggingface/safetensors, "Format"."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return {name: tuple(8 + length + offset for offset in entry["data_offsets"]) for name, entry in header.items()}

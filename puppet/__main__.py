@@ -14,23 +14,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from puppet import workbench
 from puppet.arguments import parser
 
+if TYPE_CHECKING:
+    from puppet.types import Engine
+
 PACKAGES = ("puppet", "engines", "calibration", "ui")
 
 LARGEST_SIZE_PX = 16384
+# Read when numpy and OpenCV load. Their threads wait actively for more work, which costs a frame half as much again of
+# the processor's time; numpy's are not needed at all, since our products of matrices are small.
+THREADS: Final = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN": "0",
+    "OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER": "0",
+}
 
 logger = logging.getLogger("puppet")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. The exit code is 0, 1 for a failure, 2 for bad input or usage, 130 for Ctrl-C."""
-    # Before numpy loads: its threads wait actively after each product of matrices, which costs a frame half as much
-    # again of the processor's time, and ours are too small to gain by them.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parser().parse_args(arguments)
     if "handler" not in args:
@@ -122,13 +131,15 @@ def _render(args: argparse.Namespace) -> int:
     from puppet.backdrop import with_backdrop
     from puppet.render import render
 
-    _check_output(args.out, args.portrait, args.driving, *args.also)
+    _check_output(args.out, args.portrait, args.driving, *args.also, *filter(None, [args.tuned]))
     logging.getLogger("puppet.album").setLevel(logging.INFO)  # how many frames of a video are taken
-    with load(args.engine) as engine:
+    with _tuned_engine(args) if args.tuned else load(args.engine, live=False) as engine:
         portrait = embed(args.portrait, engine, also=args.also, long_side_px=args.size)
         embedding = with_backdrop(portrait, args.background)
         pictures = pictures_in(embedding)
-        report = render(embedding, args.driving, args.out, engine=engine, mode=args.motion, progress=True)
+        report = render(
+            embedding, args.driving, args.out, engine=engine, mode=args.motion, progress=True, realism=args.json
+        )
     if args.json:
         print(json.dumps(asdict(report) | {"pictures": pictures}))
     else:
@@ -138,6 +149,15 @@ def _render(args: argparse.Namespace) -> int:
             f"took {report.seconds:.1f} s ({report.frames / report.seconds:.0f} fps)"
         )
     return 0
+
+
+def _tuned_engine(args: argparse.Namespace) -> Engine:
+    from engines.tuned import TunedEngine
+    from puppet.types import PuppetError
+
+    if args.engine not in ("auto", TunedEngine.name):
+        raise PuppetError(f"What was tuned is the neural engine; leave out --engine {args.engine}.")
+    return TunedEngine(args.tuned, portrait=args.portrait)
 
 
 def _stream(args: argparse.Namespace) -> int:
@@ -163,6 +183,11 @@ def _stream(args: argparse.Namespace) -> int:
             print(f"Other programs see the portrait as the camera {place}. Ctrl-C ends it.", flush=True)
         show(opened, embedding, sink, engine=engine, mode=args.motion, calibration=calibration, keep=store.save)
     return 0
+
+
+def _finetune(args: argparse.Namespace) -> int:
+    _check_output(args.out, args.portrait, *args.also)
+    return workbench.finetune(args)
 
 
 def _motion(args: argparse.Namespace) -> int:
@@ -210,7 +235,7 @@ def _run(args: argparse.Namespace) -> int:
 
     file = args.settings or stored.settings_path()
     settings = stored.load(file).changed(_chosen(args) | stored.parsed(args.set))
-    app.run(settings, load_engine=load, file=file, library=Library())
+    app.run(settings, load_engine=load, file=file, library=Library(), tuning=workbench.Tuning())
     return 0
 
 
@@ -248,6 +273,7 @@ HANDLERS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "build": workbench.build,
     "doctor": _doctor,
     "evaluate": workbench.evaluate,
+    "finetune": _finetune,
     "motion": _motion,
     "render": _render,
     "run": _run,

@@ -45,6 +45,15 @@ def parser() -> argparse.ArgumentParser:
     live = argparse.ArgumentParser(add_help=False)
     live.add_argument("--portrait", type=Path, metavar="P", help="picture of a face (default: a bundled one)")
     live.add_argument("--camera", metavar="N|FILE", help="camera by number or name, or a video or .motion file")
+    album = argparse.ArgumentParser(add_help=False)
+    album.add_argument(
+        "--also",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="a further picture or a video of the same person, for a better likeness; may be given again",
+    )
     before = argparse.ArgumentParser(add_help=False)
     before.add_argument(
         "--background",
@@ -56,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     run = commands.add_parser("run", parents=[common, live], help="the window: a portrait follows you, live")
     run.add_argument("--engine", metavar="NAME", help="auto, or one that `puppet doctor` lists")
-    run.add_argument("--preset", choices=("quality", "speed"), help="how large and fine the portrait is painted")
+    run.add_argument("--preset", choices=("auto", "quality", "speed"), help="how fine the portrait is painted")
     run.add_argument(
         "--size", type=_size, default=0, metavar="native|N", help="longest side of the portrait in px, at most"
     )
@@ -72,20 +81,13 @@ def parser() -> argparse.ArgumentParser:
 
     render = commands.add_parser(
         "render",
-        parents=[common, animated, driven, before, machine],
+        parents=[common, animated, driven, album, before, machine],
         help="a portrait and a driving video make a new video",
     )
     render.add_argument("portrait", type=Path, metavar="PORTRAIT", help="picture of a face")
     render.add_argument("driving", type=Path, metavar="DRIVING", help="video of a face, or a .motion file")
     render.add_argument("out", type=Path, metavar="OUT", help=".mp4, .gif, or a folder for numbered pictures")
-    render.add_argument(
-        "--also",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PICTURE",
-        help="a further picture or a video of the same person, for a better likeness; may be given again",
-    )
+    render.add_argument("--tuned", type=Path, metavar="FILE", help="what finetune made for this portrait")
     render.set_defaults(handler="render")
 
     stream = commands.add_parser(
@@ -116,7 +118,12 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", parents=[common], help="teach the learned generator from clips of faces")
     train.add_argument("data", type=Path, metavar="DATA", help="a folder of clips, ours or as VoxCeleb2's")
     train.add_argument("out", type=Path, metavar="OUT", help="folder for checkpoint, weights, pictures and logs")
-    train.add_argument("--model", choices=("ours", "paper"), default="ours", help="which generator (default ours)")
+    train.add_argument(
+        "--model",
+        choices=("ours", "paper", "x2face", "pix2pixhd", "critic"),
+        default="ours",
+        help="a generator: ours (default), the paper's or one like its rivals; or the realism score's critic",
+    )
     train.add_argument("--steps", type=int, default=20_000, metavar="N", help="when to end (default 20000)")
     train.add_argument("--batch", type=int, default=8, metavar="N", help="pairs a step (default 8)")
     train.set_defaults(handler="train")
@@ -127,14 +134,37 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--shots",
         type=_shots,
-        default=(1,),
         metavar="T,…",
-        help="of how many frames of a clip each portrait is made, e.g. 1,8,32 (default 1)",
+        help="of how many frames of a clip each portrait is made (default 1; with --table1 1,8,32)",
     )
+    evaluate.add_argument(
+        "--table1", action="store_true", help="the paper's Table 1: the warp engine too, and a row for each"
+    )
+    evaluate.add_argument(
+        "--against",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="WEIGHTS",
+        help="a rival that train made, such as an x2face or a pix2pixhd; may be given again",
+    )
+    evaluate.add_argument(
+        "--tuned", action="store_true", help="the engine tuned to each portrait of several pictures too: minutes each"
+    )
+    evaluate.add_argument("--clips", type=_count, metavar="N", help="of DATA at most, spread evenly (default all)")
     evaluate.add_argument(
         "--held-out", action="store_true", help="judge by the people of DATA whom the shipped weights never saw"
     )
     evaluate.set_defaults(handler="evaluate")
+
+    finetune = commands.add_parser(
+        "finetune",
+        parents=[common, album, machine],
+        help="make the learned generator personal, from several pictures of one person",
+    )
+    finetune.add_argument("portrait", type=Path, metavar="PORTRAIT", help="picture of a face")
+    finetune.add_argument("out", type=_tuned_path, metavar="OUT.tuned", help="the file to write, for render --tuned")
+    finetune.set_defaults(handler="finetune")
 
     build = commands.add_parser("build", parents=[common], help="make the network's ONNX graphs beside its weights")
     build.add_argument("weights", type=Path, nargs="?", metavar="WEIGHTS", help="made by train (default: the bundled)")
@@ -185,6 +215,12 @@ def _shots(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -196,6 +232,14 @@ def _seconds(text: str) -> float:
 
 
 def _motion_path(text: str) -> Path:
-    if not text.lower().endswith(".motion"):
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .motion")
+    return _path(text, ".motion")
+
+
+def _tuned_path(text: str) -> Path:
+    return _path(text, ".tuned")
+
+
+def _path(text: str, suffix: str) -> Path:
+    if not text.lower().endswith(suffix):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {suffix}")
     return Path(text)

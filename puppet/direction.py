@@ -19,13 +19,15 @@ FADE_S: Final = 0.25
 class Director(Closing):
     """An Engine around another: it fades in each new embedding and frames what is painted.
 
-    `framing` may be assigned at any time. The inner engine stays its maker's, to be closed later.
+    `framing` may be assigned at any time. The inner engine stays its maker's, to be closed later, and so does one that
+    is lent for an embedding.
     """
 
     def __init__(self, engine: Engine, framing: FramingSettings) -> None:
         self.name = engine.name
         self.framing = framing
-        self._engine = engine
+        self._engine = self._painter = engine
+        self._lent: tuple[PortraitEmbedding, Engine | None] | None = None
         self._embedding: PortraitEmbedding | None = None
         self._painted: Image | None = None  # the last picture, before framing
         self._leaving: Image | None = None  # the picture that is being faded out
@@ -33,21 +35,30 @@ class Director(Closing):
 
     @property
     def frugal(self) -> bool:
-        return self._engine.frugal
+        return self._painter.frugal
 
     @frugal.setter
     def frugal(self, frugal: bool) -> None:
-        self._engine.frugal = frugal
+        self._painter.frugal = frugal
 
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
         return self._engine.embed(portrait)
 
+    def lend(self, embedding: PortraitEmbedding, engine: Engine | None) -> None:
+        """Have `engine`, if any, paint this embedding instead of the inner one, once it is shown. From any thread."""
+        self._lent = embedding, engine
+
     def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:
-        painted = self._engine.animate(embedding, motion)
         if embedding is not self._embedding:
+            lent, engine = self._lent or (None, None)
+            self._painter = engine if engine is not None and lent is embedding else self._engine
+            self.name = self._painter.name
             self._embedding, self._leaving, self._faded_from_ns = embedding, self._painted, motion.time_ns
-        self._painted = self._faded(painted, motion.time_ns)
+        self._painted = self._faded(self._painter.animate(embedding, motion), motion.time_ns)
         return framed(self._painted, self.framing, _centre(embedding.portrait.landmarks, motion))
+
+    def realism(self) -> float | None:
+        return self._painter.realism()
 
     def close(self) -> None:
         """Nothing to do."""

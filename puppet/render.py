@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 
 from tqdm import tqdm
 
@@ -25,6 +26,8 @@ from puppet.types import Engine, Frame, Landmarks, PortraitEmbedding, PuppetErro
 from puppet.video import VideoFile
 from puppet.workers import ahead
 
+REALISM_FRAMES = 20  # are judged, spread over the driving video
+FRAMES_GUESSED = 300  # where its length is not known
 STAGES = ("decode", "track", "retarget", "animate", "encode")
 
 
@@ -49,6 +52,7 @@ class Report:
     p95_ms: dict[str, float]
     width_px: int
     height_px: int
+    realism: float | None  # mean over some frames; None if nobody asked, or the engine cannot tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +85,19 @@ def render(
     engine: Engine,
     mode: Mode = "relative",
     progress: bool = False,
+    realism: bool = False,
 ) -> Report:
     """Paint one frame for each of `driving`, a video or a `.motion` file, to `out`, at the same rate.
 
     A frame without a face is painted, too: the portrait holds, then eases to its rest. The driver's rest is taken
     from the first second in which a face is seen. progress: draw a bar on stderr if that is a terminal.
+    realism: ask the engine for that, too.
     Raises PuppetError, with nothing written, and RenderStopped for KeyboardInterrupt.
     """
     start_s = time.perf_counter()
     timings = Timings(window=None)
     no_face = 0
+    scores: list[float] = []
     sink: FileSink | None = None
     height_px, width_px = embedding.portrait.image.shape[:2]
     alpha = embedding.backdrop is not None and embedding.backdrop.shape[2] == 4
@@ -110,11 +117,15 @@ def render(
                 ) as sink,
                 _bar(itertools.chain(head, driver.steps), driver, shown=progress) as steps,
             ):
+                every = max(1, (driver.frame_count or FRAMES_GUESSED) // REALISM_FRAMES)
                 for step in steps:
                     with timings.measure("retarget"):
                         motion = retarget(step.landmarks, index=step.index, time_ns=step.time_ns)
                     with timings.measure("animate"):
                         image = engine.animate(embedding, motion)
+                    if realism and step.index % every == every // 2 and len(scores) < REALISM_FRAMES:
+                        score = engine.realism()
+                        scores += [] if score is None else [score]
                     with timings.measure("encode"):
                         sink.send(Frame(image, step.index, step.time_ns))
                     no_face += step.landmarks is None
@@ -133,6 +144,7 @@ def render(
         p95_ms={stage: round(taken[stage].p95_ms, 3) if stage in taken else 0.0 for stage in STAGES},
         width_px=width_px,
         height_px=height_px,
+        realism=round(fmean(scores), 3) if scores else None,
     )
 
 

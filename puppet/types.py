@@ -159,6 +159,13 @@ class Engine(Closing, Protocol):
         """
         ...
 
+    def realism(self) -> float | None:
+        """How real the frame painted last looks, 0..1; 0.5: as real as the portrait itself. None if it cannot tell.
+
+        Takes about as long as a frame: to be asked now and then, before anybody writes into that frame.
+        """
+        ...
+
 
 class Sink(Closing, Protocol):
     """Takes painted frames: a file, a window, a virtual camera."""

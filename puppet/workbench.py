@@ -1,14 +1,20 @@
-"""The commands of those who measure, train and judge: bench, build, evaluate, study, train."""
+"""The commands of those who measure, train and judge: bench, build, evaluate, finetune, study, train."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engines.training.tuning import Report
+    from puppet.portrait import Selection
+    from puppet.types import Engine
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -46,10 +52,12 @@ def train(args: argparse.Namespace) -> int:
 
     with _training_libraries():
         from engines.training import clips, loop
+        from engines.training.critic import CriticTrainer
     logging.getLogger("engines.training").setLevel(logging.INFO)  # progress, and the time that is left
     training, validation = clips.split(clips.find_clips(args.data), clips.validation_identities())
     config = loop.Config(model=args.model, steps=args.steps, batch=args.batch)
-    loop.train(training, validation, args.out, config=config, cache=cache_dir() / "training")
+    trained = CriticTrainer if args.model == "critic" else loop.Trainer
+    loop.train(training, validation, args.out, config=config, cache=cache_dir() / "training", trained=trained)
     return 0
 
 
@@ -57,30 +65,89 @@ def evaluate(args: argparse.Namespace) -> int:
     from engines import load
 
     with _training_libraries():
-        from engines.neural import NeuralEngine
-        from engines.training import clips, evaluation
+        from engines.neural import DEFAULT, NeuralEngine
+        from engines.training import clips, table
+        from engines.training.evaluation import Judge
+        from engines.training.shots import spread
     found = clips.find_clips(args.data)
     if args.held_out:
         _, found = clips.split(found, clips.validation_identities())
-    learned = args.engine.endswith(".safetensors")
-    with NeuralEngine(Path(args.engine)) if learned else load(args.engine) as engine:
-        judge = evaluation.Judge()
-        paint = evaluation.engine_painter(engine)
-        runs = [("static", evaluation.static_painter, 1), *((engine.name, paint, shots) for shots in args.shots)]
-        summaries = [
-            {"shots": shots} | asdict(judge.clips(name, painter, found, shots=shots)[0])
-            for name, painter, shots in runs
-        ]
+    if args.clips:
+        found = [found[index] for index in sorted(spread(range(len(found)), args.clips))]
+    weights = Path(args.engine) if args.engine.endswith(".safetensors") else None
+    with NeuralEngine(weights) if weights else load(args.engine) as engine, load("warp") as warp:
+        rows = table.contestants(
+            engine,
+            args.against,
+            shots=args.shots or (table.SHOTS if args.table1 else (1,)),
+            warp=warp if args.table1 else None,
+            tuned_from=(weights or DEFAULT) if args.tuned else None,
+        )
+        results = Judge().compare(rows, found, progress=True)
+    summaries = [summary for summary, _ in results]
     if args.json:
-        print(json.dumps(summaries))
+        known = [
+            {name: None if value != value else value for name, value in asdict(each).items()} for each in summaries
+        ]
+        print(json.dumps(known))  # what is not a number is null
+    elif args.table1:
+        print(table.as_text(summaries))
     else:
-        for row in summaries:
+        for summary in summaries:
+            figures = asdict(summary).items()
             print(
-                "  ".join(
-                    f"{name} {value:.3f}" if isinstance(value, float) else str(value) for name, value in row.items()
-                )
+                "  ".join(f"{name} {value:.3f}" if isinstance(value, float) else str(value) for name, value in figures)
             )
     return 0
+
+
+def finetune(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    with _training_libraries():
+        from engines.training.tuning import tune
+    logging.getLogger("puppet.album").setLevel(logging.INFO)  # how many frames of a video are taken
+    bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(desc="tuning", total=1.0, bar_format=bar_format, disable=None) as bar:
+
+        def show(done: float) -> bool:
+            bar.update(done - bar.n)
+            return True
+
+        report = tune(args.portrait, args.out, also=args.also, progress=show)
+    gain = f"{100 * (1 - report.lpips_after / report.lpips_before):.0f} % nearer to pictures that were kept back"
+    if report.stopped:
+        raise KeyboardInterrupt(f"Stopped; {args.out} holds the best so far, {gain}.")
+    if args.json:
+        print(json.dumps(asdict(report)))
+    else:
+        print(f"{args.out}: tuned to {report.pictures} pictures in {report.seconds:.0f} s; {gain} (LPIPS).")
+    return 0
+
+
+class Tuning:
+    """What `finetune` does, for the window; see `ui.backstage.Tuning`."""
+
+    engine = "neural"
+
+    def tune(
+        self,
+        portrait: Path,
+        out: Path,
+        *,
+        also: Sequence[Path],
+        selection: Selection,
+        progress: Callable[[float], bool],
+    ) -> Report:
+        with _training_libraries():
+            from engines.training.tuning import tune
+        return tune(portrait, out, also=also, selection=selection, progress=progress)
+
+    def load(self, portrait: Path, tuned: Path | None) -> Engine:
+        from engines.neural import NeuralEngine
+        from engines.tuned import TunedEngine
+
+        return TunedEngine(tuned, portrait=portrait) if tuned else NeuralEngine()
 
 
 def build(args: argparse.Namespace) -> int:

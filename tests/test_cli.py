@@ -215,6 +215,7 @@ def test_unknown_engine(brief: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         ["motion", "d.mp4", "o.mp4"],
         ["bench", "--seconds", "-1"],
         ["evaluate", "warp", "clips", "--shots", "8,many"],
+        ["evaluate", "warp", "clips", "--clips", "0"],
         ["study"],
     ],
 )

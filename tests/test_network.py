@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.benchmark import GMACS
+from engines.critic import Critic
 from engines.network import (
     Discriminator,
     Embedder,
@@ -20,6 +21,8 @@ from engines.network import (
     WarpGenerator,
     resample,
 )
+from engines.training.data import Batch
+from engines.training.models import MODELS
 
 PICTURE = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
 MASK = torch.zeros(1, 1, 256, 256)
@@ -84,6 +87,38 @@ def test_our_generator_keeps_its_budget() -> None:
     assert sum(counts) == pytest.approx(GMACS, abs=0.01)
     assert GMACS <= 2.5
     assert e.norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
+
+
+@torch.inference_mode()
+def test_critic_is_light_enough_to_ship() -> None:
+    critic = Critic().eval()
+    with _counted(critic) as counts:
+        score, features = critic(PICTURE, PICTURE)
+    assert score.shape == (1,)
+    assert features[-1].shape == (1, 224, 4, 4)
+    assert sum(counts) <= 1
+    assert _millions(critic) <= 2.5
+
+
+@torch.inference_mode()
+def test_critic_is_told_the_person_now_and_then_while_it_learns() -> None:
+    critic = Critic(people=2)
+    nn.init.normal_(critic.W.weight)
+    person = torch.ones(16, dtype=torch.int64)
+    pictures = PICTURE.expand(16, -1, -1, -1)
+    assert len(critic(pictures, pictures, person)[0].unique()) == 2
+    assert len(critic.eval()(pictures, pictures, person)[0].unique()) == 1
+
+
+@pytest.mark.parametrize("name", ["x2face", "pix2pixhd"])
+@torch.inference_mode()
+def test_rivals_work_as_much_as_our_generator(name: str) -> None:
+    model = MODELS[name]().eval()
+    drawn = {name: PICTURE for name in ("portrait", "portrait_raster", "warped", "raster", "target")}
+    nothing = {name: MASK for name in ("portrait_openings", "openings", "head", "motion", "person")}
+    with _counted(model) as counts:
+        model(Batch(**drawn, **nothing))
+    assert sum(counts) == pytest.approx(GMACS, rel=0.1)
 
 
 @torch.inference_mode()

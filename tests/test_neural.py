@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from engines.neural import NeuralEngine
 from engines.warp import WarpEngine
 from engines.weights import NETWORK_VERSION, WeightsError
 from puppet.matting import person_matte, still_background
+from puppet.overlay import album_of
 from puppet.tracking import settle
-from puppet.types import Floats, Portrait
+from puppet.types import Floats, Image, Portrait
 from puppet.video import VideoFile
 
 METADATA = {"model": "ours", "network": str(NETWORK_VERSION), "geometry": str(geometry.VERSION)}
@@ -116,3 +118,26 @@ def test_bad_weights_are_refused(untrained: Path, tmp_path: Path) -> None:
     save_file({"encoder.first.weight": torch.zeros(1)}, wrong, metadata=METADATA)
     with pytest.raises(WeightsError, match="do not fit"):
         NeuralEngine(wrong, runner_name="pytorch")
+
+
+def test_network_is_told_of_the_picture_that_moved(
+    portrait: Portrait, target: Floats, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = replace(portrait.landmarks, points=target)
+    album = album_of(portrait, [(np.roll(portrait.image, (3, 4), axis=(0, 1)), face)], key="album")
+    told: list[tuple[Floats, Floats]] = []
+    with NeuralEngine(untrained, runner_name="pytorch") as engine:
+        embedding = engine.embed(album)
+        repair = engine._runner.repair
+
+        def listen(seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
+            told.append((head, features))
+            return repair(seen, head, psi=psi, features=features)
+
+        monkeypatch.setattr(engine._runner, "repair", listen)
+        for points in (portrait.landmarks.points, target):
+            engine.paint(embedding, points)
+    for index, (head, features) in enumerate(told):
+        np.testing.assert_allclose(head[..., :2], 0, atol=1e-4)  # each picture lies where it is to go
+        np.testing.assert_array_equal(features[0], embedding.tensors["features"][index])
+    assert not np.array_equal(told[0][1], told[1][1])

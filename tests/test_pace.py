@@ -40,8 +40,17 @@ def test_auto_is_warp_where_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None
     with engines.load() as engine:
         assert engine.name == "warp"
     with pytest.raises(EngineUnavailable, match="25 fps out of reach"):
-        NeuralEngine.unasked()
+        NeuralEngine.unasked(live=True)
     with engines.load("neural") as engine:
+        assert engine.name == "neural"
+
+
+def test_a_file_may_take_longer_than_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "remembered", lambda subject, measure: 30.0)
+    monkeypatch.setattr(pace, "BUDGET_MS", {os.cpu_count(): 24.0})
+    with engines.load() as engine:
+        assert engine.name == "warp"
+    with engines.load(live=False) as engine:
         assert engine.name == "neural"
 
 

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines import BACKENDS
 from engines.warp import WarpEngine
 from puppet.__main__ import main
 from puppet.picture import read_picture
+from puppet.portrait import embed
 from puppet.recording import Recording
+from puppet.render import render
 from puppet.settings import asset
 from puppet.tracking import FaceTracker
 from puppet.types import Image, Motion, PortraitEmbedding
@@ -59,7 +62,8 @@ def test_json_is_all_that_is_printed(rendered: tuple[Path, subprocess.CompletedP
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
     report = report_of(done.stdout)
-    assert (report["frames"], report["no_face"], report["engine"]) == (61, 0, "warp")
+    assert (report["frames"], report["no_face"]) == (61, 0)
+    assert report["engine"] in BACKENDS  # as fast as this computer allows
     assert list(report["p50_ms"]) == list(report["p95_ms"]) == STAGES
     assert all(0 < report["p50_ms"][stage] <= report["p95_ms"][stage] for stage in STAGES)
 
@@ -125,6 +129,24 @@ def test_native_size_is_the_portraits_own(recording: Path, tmp_path: Path) -> No
     height_px, width_px = read_picture(PORTRAIT).shape[:2]
     with VideoFile(out) as video:
         assert (video.width_px, video.height_px) == (width_px // 2 * 2, height_px // 2 * 2)
+
+
+def test_engine_that_can_tell_is_asked_for_the_realism_now_and_then(tmp_path: Path) -> None:
+    asked = []
+
+    class Critical(WarpEngine):
+        def realism(self) -> float:
+            asked.append(len(asked))
+            return 0.25 if len(asked) % 2 else 0.75
+
+    out, motion = tmp_path / "out.mp4", asset("sample.motion")
+    with Critical() as engine:
+        portrait = embed(PORTRAIT, engine, long_side_px=128)
+        report = render(portrait, motion, out, engine=engine, realism=True)
+        assert len(asked) == 20
+        assert report.realism == 0.5
+        assert render(portrait, motion, out, engine=engine).realism is None
+    assert len(asked) == 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

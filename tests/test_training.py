@@ -11,8 +11,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from engines import build
+from engines.realism import Realism
 from engines.training import losses, pairs
 from engines.training.clips import DataError, find_clips, shots, split, track, validation_identities
+from engines.training.critic import CriticTrainer, calibrated
 from engines.training.data import Batch, Mixture, augmented, collate, sample
 from engines.training.loop import CheckpointError, Config, Trainer, train
 from engines.training.losses import Weights
@@ -117,6 +120,19 @@ def test_augmentation_treats_all_pictures_of_a_pair_alike(cache: Path) -> None:
         np.testing.assert_array_equal(done[..., 14:17], done[..., 0:3])
 
 
+def test_a_closer_look_lengthens_motions(cache: Path) -> None:
+    pair = sample(Pairs.load(cache / "pairs" / "real__bert__turns"), 0)
+    pair = replace(pair, motions=np.full_like(pair.motions, 0.5))
+    seen = [augmented(pair, np.random.default_rng(seed)).motions for seed in range(12)]
+    for motions in seen:
+        motions[..., [0, 2, 4]] = np.abs(motions[..., [0, 2, 4]])  # some are mirrored
+        shift, place, flow, known = np.split(motions, (2, 4, 6), axis=2)
+        np.testing.assert_allclose(shift, flow)
+        np.testing.assert_allclose([place.min(), place.max(), known.min()], 0.5)
+        assert 0.5 <= flow.min() == flow.max() < 0.6
+    assert len({float(motions[0, 0, 0]) for motions in seen}) > 3
+
+
 def test_same_seed_same_stream(clips_folder: Path, cache: Path) -> None:
     clips = find_clips(clips_folder)
     folders = [cache / "pairs" / clip.name for clip in clips]
@@ -169,16 +185,93 @@ def test_paper_model_learns_through_its_embedding(batch: Batch) -> None:
     assert sum(parameter.grad.abs().sum() for parameter in model.embedder.parameters()) > 0
 
 
-def test_adversarial_step_moves_generator_and_discriminator(batch: Batch) -> None:
+@pytest.mark.parametrize("discriminator", ["paper", "critic"])
+def test_adversarial_step_moves_generator_and_discriminator(discriminator: str, batch: Batch) -> None:
     batch = replace(batch, **{field.name: getattr(batch, field.name)[:1] for field in fields(Batch)})
     weights = Weights(whole=0, crop=0, adversarial=1, matching=10)
-    trainer = Trainer(replace(QUICK, weights=weights), people=1, device=torch.device("cpu"))
-    assert trainer.discriminator is not None
-    before = [p.detach().clone() for p in (trainer.discriminator.w0, trainer.model.generator.residual.bias)]
+    config = replace(QUICK, weights=weights, discriminator=discriminator)
+    trainer = Trainer(config, people=1, device=torch.device("cpu"))
+    assert trainer.adversary is not None
+    judge = trainer.adversary.discriminator
+    before = [p.detach().clone() for p in (judge.w0, trainer.model.generator.residual.bias)]
     report = trainer.learn(batch)
     assert {"adversarial", "matching", "discriminator"} <= report.keys()
-    after = [trainer.discriminator.w0, trainer.model.generator.residual.bias]
+    after = [judge.w0, trainer.model.generator.residual.bias]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", ["x2face", "pix2pixhd"])
+def test_rival_learns_from_the_portrait_and_the_landmarks(name: str, batch: Batch) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    torch.nn.init.normal_(model.trunk.last.weight, std=0.01)
+    painted, _, _ = model(batch)
+    (painted - batch.target).abs().mean().backward()
+    assert painted.shape == batch.target.shape
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    blind = replace(batch, warped=0 * batch.warped, portrait_raster=0 * batch.raster, motion=0 * batch.motion)
+    torch.testing.assert_close(model(blind)[0], painted)  # it sees nothing that the warp engine made
+    still = replace(batch, raster=batch.portrait_raster, openings=batch.portrait_openings)
+    assert not torch.allclose(model(still)[0], painted)
+
+
+@pytest.fixture
+def critic_trainer(tmp_path: Path) -> CriticTrainer:
+    """Its painter leaves the warp engine's picture as it is."""
+    painter = tmp_path / "painter.safetensors"
+    Trainer(QUICK, people=1, device=torch.device("cpu")).export(painter)
+    return CriticTrainer(replace(QUICK, steps=100), people=1, device=torch.device("cpu"), painter=painter)
+
+
+def test_critic_learns_to_tell_painted_from_true(critic_trainer: CriticTrainer, batch: Batch) -> None:
+    torch.testing.assert_close(critic_trainer._paint(batch), batch.warped, atol=1 / 255, rtol=0)
+    batch = replace(batch, target=1 - batch.warped)  # plain to see
+
+    @torch.no_grad()
+    def margin() -> float:
+        critic = critic_trainer.adversary.discriminator.eval()
+        scores = [critic(pictures, batch.raster)[0].mean() for pictures in (batch.target, batch.warped)]
+        critic.train()
+        return float(scores[0] - scores[1])
+
+    before = margin()
+    for _ in range(12):
+        critic_trainer.learn(batch)
+    assert margin() > before + 0.1
+
+
+def test_exported_critic_gives_the_realism_score(critic_trainer: CriticTrainer, batch: Batch, tmp_path: Path) -> None:
+    critic_trainer.evaluate([batch])
+    path = tmp_path / "critic.safetensors"
+    critic_trainer.export(path)
+    build.build(path)
+    with torch.inference_mode():
+        expected = critic_trainer.adversary.discriminator.eval()(batch.target[:1], batch.raster[:1])[0].item()
+    seen = torch.cat([batch.target[0], batch.raster[0]]).mul(255).round().byte().permute(1, 2, 0).numpy()
+    with Realism(path) as judge:
+        found = judge._critic.judge(np.ascontiguousarray(seen))
+        assert found == pytest.approx(expected, abs=0.01 * max(1, abs(expected)))
+        assert judge._gain == pytest.approx(critic_trainer.gain)
+
+
+def test_critic_goes_on_from_its_checkpoint(critic_trainer: CriticTrainer, batch: Batch, tmp_path: Path) -> None:
+    critic_trainer.learn(batch)
+    path = tmp_path / "checkpoint.pt"
+    critic_trainer.save(path)
+    critic_trainer.step = 0
+    critic_trainer.resume(path)
+    assert critic_trainer.step == 1
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        critic_trainer.resume(path)
+
+
+def test_calibrated_scores_are_chances() -> None:
+    random = np.random.default_rng(0)
+    lead = random.normal(1, 2, 20_000).astype(np.float32)
+    assert calibrated(lead) == pytest.approx(2 * 1 / 2**2, abs=0.03)  # the log odds of N(1, 2) against N(-1, 2)
+    assert calibrated(np.concatenate([lead, -lead])) == pytest.approx(0, abs=0.01)  # told apart no better than chance
+    assert 0 < calibrated(np.full(60, 3, np.float32)) < np.inf
 
 
 def test_training_leaves_weights_sheets_and_logs_and_goes_on(clips_folder: Path, cache: Path, tmp_path: Path) -> None:

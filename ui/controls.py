@@ -188,8 +188,8 @@ class ControlsPanel(QWidget):
             section,
             "engine.preset",
             tr("&Preset"),
-            {"quality": tr("Quality"), "speed": tr("Speed")},
-            tr("Quality paints up to 1024 pixels, speed 512, for slower computers"),
+            {"auto": tr("Automatic"), "quality": tr("Quality"), "speed": tr("Speed")},
+            tr("Quality paints up to 1024 pixels, speed 512, for slower computers; automatic chooses by the cores"),
         )
         self._add_choice(
             section,

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from engines.geometry import head_motion, seen_by_network
+from engines.geometry import COARSE_PX, SIDE_PX, head_motion, seen_by_network
 from engines.training.clips import Clip
 from engines.training.pairs import Pairs
 from puppet.types import Floats, Image
 
 LANDMARK_NOISE_PX = 0.35  # the tracker's own jitter, at 256²
+LEAST_PART = 54  # of 64: the closest look that is taken
 GENERATED_WEIGHT = 0.5  # of clips whose name starts with "ai": other generators made them
 
 
@@ -101,14 +102,15 @@ def sample(pairs: Pairs, index: int, *, person: int = 0, random: np.random.Gener
 
 
 _PICTURES = (slice(0, 3), slice(7, 10), slice(14, 17))  # portrait, warped, target
+_LAYERS = (3, 6, 7, 10, 13, 14)  # where the next of the layers begins
 
 
 def augmented(original: Sample, random: np.random.Generator) -> Sample:
-    """Mirrored, tinted, faded or painted over; all pictures of the pair alike."""
-    pair, motions = original.layers, original.motions
+    """Looked at more closely, mirrored, tinted, faded or painted over; all pictures of the pair alike."""
+    pair, motions = _closer(original, random) if random.random() < 0.7 else (original.layers, original.motions)
     if random.random() < 0.5:
-        pair = pair[:, ::-1]
-        motions = motions[:, ::-1] * np.array([-1, 1, -1, 1, -1, 1, 1], np.float32)
+        turned = mirrored(Sample(pair, motions))
+        pair, motions = turned.layers, turned.motions
     pair = np.ascontiguousarray(pair)
     pictures = np.concatenate([pair[..., part] for part in _PICTURES])  # (768, 256, 3)
     kind = random.random()
@@ -127,9 +129,32 @@ def augmented(original: Sample, random: np.random.Generator) -> Sample:
     return Sample(pair, motions, original.person)
 
 
+def mirrored(original: Sample) -> Sample:
+    """Left and right exchanged."""
+    motions = original.motions[:, ::-1] * np.array([-1, 1, -1, 1, -1, 1, 1], np.float32)
+    return Sample(original.layers[:, ::-1], motions, original.person)
+
+
+def _closer(pair: Sample, random: np.random.Generator) -> tuple[NDArray[np.uint8], Floats]:
+    """Layers and motions of a part of the square, enlarged: no place in it is to be learnt by heart."""
+    side = int(random.integers(LEAST_PART, COARSE_PX))  # of the coarse grid, so that both are cut alike
+    left, top = random.integers(0, COARSE_PX - side + 1, 2)
+    fine = SIDE_PX // COARSE_PX
+    layers = pair.layers[fine * top : fine * (top + side), fine * left : fine * (left + side)]
+    motions = pair.motions[top : top + side, left : left + side]
+    lengths = np.array([1, 1, 0, 0, 1, 1, 0], np.float32) * (COARSE_PX / side - 1) + 1
+    # One by one: with all channels together, OpenCV rounds some of them otherwise.
+    parts = [cv2.resize(part, (SIDE_PX, SIDE_PX)) for part in np.split(layers, _LAYERS, axis=2)]
+    return (
+        np.dstack(parts),
+        np.asarray(cv2.resize(motions, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_LINEAR) * lengths, np.float32),
+    )
+
+
 def _painted(pictures: Image, random: np.random.Generator) -> Image:
     """Strokes instead of pores: edge-preserving smoothing, then a canvas's tint."""
-    smooth = cv2.bilateralFilter(cv2.medianBlur(pictures, 3), 7, 45, 5)
+    apart = np.split(pictures, len(_PICTURES))
+    smooth = np.concatenate([cv2.bilateralFilter(cv2.medianBlur(each, 3), 7, 45, 5) for each in apart])
     warm = smooth * np.array([1.0, random.uniform(0.85, 1), random.uniform(0.6, 1)])
     return np.asarray(warm, np.uint8)
 

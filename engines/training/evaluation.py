@@ -7,11 +7,13 @@ engine's video is tracked anew, in order, and so are the true frames at the same
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from tqdm import tqdm
 
 from engines.geometry import SIDE_PX, Crop
 from engines.training import metrics
@@ -21,7 +23,7 @@ from engines.training.perceptual import PerceptualNet
 from engines.training.shots import with_shots
 from puppet.matting import person_matte, still_background
 from puppet.tracking import FaceTracker
-from puppet.types import Engine, Floats, Frame, Image, Landmarks, Motion, Portrait
+from puppet.types import Floats, Frame, Image, Landmarks, Portrait
 
 STEP: Final = 10  # of the driver's frames, one is judged
 MOST_FRAMES: Final = 20  # of a clip
@@ -29,6 +31,15 @@ CADENCE_NS: Final = 400_000_000  # between judged frames, for the tracker's cloc
 SHORTEST_SHOT: Final = 2 * STEP + 1
 
 Painter = Callable[[Floats], Image]  # landmarks (478, 3) px of the portrait -> the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """What is judged: a way to paint a portrait, and of how many pictures that portrait is made."""
+
+    name: str
+    begin: Callable[[Portrait], Painter]
+    shots: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,9 @@ class Summary:
     """Means over clips (correlations: medians), and the Fréchet distance over all frames together."""
 
     engine: str
+    shots: int
     clips: int
+    lost: float  # share of the judged frames in which no face was found again
     psnr: float
     ssim: float
     lpips: float
@@ -71,7 +84,8 @@ class Summary:
     yaw: float
     pitch: float
     roll: float
-    identity_ratio: float  # to that of the true frames
+    identity: float  # dlib's cosine with the portrait,
+    identity_ratio: float  # and its ratio to that of the true frames
 
 
 class Judge:
@@ -82,117 +96,124 @@ class Judge:
         self._vgg16 = PerceptualNet.load("vgg16")
         self._identity = IdentityNet()
 
-    def clips(
-        self, name: str, painter: Callable[[Portrait], Painter], clips: Sequence[Clip], *, shots: int = 1
-    ) -> tuple[Summary, list[Score]]:
-        """Judge an engine on all clips that show one face for long enough, made of `shots` pictures of each."""
-        scores, features = [], []
-        for clip in clips:
-            drawn = _draw(clip, painter, shots)
-            if drawn is not None:
-                scores.append(self._score(clip, drawn))
-                features.append([metrics.vgg_features(images, self._vgg16) for images in (drawn.painted, drawn.true)])
-        if not scores:
-            raise DataError("None of the clips shows a face that can be followed; give clips of one face each.")
-        painted, true = (np.concatenate(part) for part in zip(*features, strict=True))
-        return _summary(name, scores, metrics.fid(painted, true)), scores
+    def compare(
+        self, contestants: Sequence[Contestant], clips: Sequence[Clip], *, progress: bool = False
+    ) -> list[tuple[Summary, list[Score]]]:
+        """Judge all contestants on all clips that show one face for long enough; a result for each.
 
-    def _score(self, clip: Clip, drawn: _Drawn) -> Score:
-        tracked, true = _retracked(drawn.portrait.image, drawn.painted), _retracked(drawn.portrait.image, drawn.true)
-        both = [k for k, (a, b) in enumerate(zip(tracked, true, strict=True)) if a is not None and b is not None]
-        ours, theirs = [tracked[k] for k in both], [true[k] for k in both]
-        points = [np.stack([face.points for face in faces if face]) for faces in (ours, theirs)]
-        angles = [metrics.head_angles(np.stack([face.pose for face in faces if face])) for faces in (ours, theirs)]
-        portrait = self._identity.describe(drawn.portrait.image, drawn.portrait.landmarks.points)
-        described = [
-            np.stack(
-                [self._identity.describe(images[k], face.points) for k, face in zip(both, faces, strict=True) if face]
-            )
-            for images, faces in ((drawn.painted, ours), (drawn.true, theirs))
+        progress: draw a bar on stderr if that is a terminal.
+        """
+        scores: dict[int, list[Score]] = defaultdict(list)
+        features: dict[int, list[Floats]] = defaultdict(list)
+        true: list[Floats] = []
+        with tqdm(total=len(clips) * len(contestants), unit="clip", disable=None if progress else True) as bar:
+            for clip in clips:
+                scene = _scene(clip)
+                if scene is None:
+                    bar.update(len(contestants))
+                    continue
+                truth = self._truth(scene)
+                true.append(metrics.vgg_features(scene.true, self._vgg16))
+                for number, contestant in enumerate(contestants):
+                    painted = scene.painted(contestant)
+                    scores[number].append(self._score(scene, painted, truth))
+                    features[number].append(metrics.vgg_features(painted, self._vgg16))
+                    bar.update()
+        if not true:
+            raise DataError("None of the clips shows a face that can be followed; give clips of one face each.")
+        results = []
+        for number, contestant in enumerate(contestants):
+            fid = metrics.fid(np.concatenate(features[number]), np.concatenate(true))
+            results.append((_summary(contestant, scores[number], fid), scores[number]))
+        return results
+
+    def _truth(self, scene: _Scene) -> _Truth:
+        still = np.repeat(scene.portrait.image[None], len(scene.true), axis=0)
+        return _Truth(
+            faces=self._described(scene, scene.true),
+            portrait=self._identity.describe(scene.portrait.image, scene.portrait.landmarks.points),
+            lpips_static=float(metrics.lpips(still, scene.true, self._alexnet).mean()),
+        )
+
+    def _described(self, scene: _Scene, images: metrics.Images) -> list[_Described | None]:
+        """The face of each of `images`, a video: tracked anew, and whose it is."""
+        return [
+            face and _Described(face, self._identity.describe(image, face.points))
+            for image, face in zip(images, _retracked(scene.portrait.image, images), strict=True)
         ]
-        still = np.repeat(drawn.portrait.image[None], len(drawn.true), axis=0)
-        turns = [metrics.correlation(angles[0][:, axis], angles[1][:, axis]) for axis in range(3)]
+
+    def _score(self, scene: _Scene, painted: metrics.Images, truth: _Truth) -> Score:
+        found = zip(self._described(scene, painted), truth.faces, strict=True)
+        both = [(ours, theirs) for ours, theirs in found if ours is not None and theirs is not None]
         return Score(
-            clip=clip.name,
-            frames=len(drawn.true),
-            lost=len(drawn.true) - len(both),
-            psnr=float(metrics.psnr(drawn.painted, drawn.true).mean()),
-            ssim=float(metrics.ssim(drawn.painted, drawn.true).mean()),
-            lpips=float(metrics.lpips(drawn.painted, drawn.true, self._alexnet).mean()),
-            lpips_static=float(metrics.lpips(still, drawn.true, self._alexnet).mean()),
-            landmarks_px=float(metrics.landmark_distance(*points).mean()),
-            mouth=metrics.correlation(*(metrics.mouth_opening(p) for p in points)),
-            eyes=metrics.correlation(*(metrics.eye_opening(p).mean(axis=1) for p in points)),
-            gaze=metrics.correlation(*(metrics.gaze(p)[:, 0] for p in points)),
-            yaw=turns[0],
-            pitch=turns[1],
-            roll=turns[2],
-            identity=float(identity_similarity(described[0], portrait[None]).mean()),
-            identity_true=float(identity_similarity(described[1], portrait[None]).mean()),
+            clip=scene.clip.name,
+            frames=len(scene.true),
+            lost=len(scene.true) - len(both),
+            psnr=float(metrics.psnr(painted, scene.true).mean()),
+            ssim=float(metrics.ssim(painted, scene.true).mean()),
+            lpips=float(metrics.lpips(painted, scene.true, self._alexnet).mean()),
+            lpips_static=truth.lpips_static,
+            **_face_figures(both, truth.portrait),
         )
 
 
-def engine_painter(engine: Engine) -> Callable[[Portrait], Painter]:
-    """An engine as a painter of target landmarks."""
-
-    def begin(portrait: Portrait) -> Painter:
-        embedding = engine.embed(portrait)
-        return lambda points: engine.animate(embedding, _absolute(points, portrait))
-
-    return begin
-
-
-def static_painter(portrait: Portrait) -> Painter:
-    """The baseline of doing nothing."""
-    return lambda points: portrait.image
+@dataclass(frozen=True, slots=True, eq=False)
+class _Described:
+    face: Landmarks
+    descriptor: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
-    portrait: Portrait
-    painted: metrics.Images
-    true: metrics.Images
+class _Truth:
+    """What all contestants are compared with, besides the true pictures."""
+
+    faces: Sequence[_Described | None]
+    portrait: Floats  # descriptor
+    lpips_static: float
 
 
-def _draw(clip: Clip, painter: Callable[[Portrait], Painter], count: int) -> _Drawn | None:
-    """The clip's judged frames, painted from `count` of its frames; None if it shows no face for long enough."""
-    frames = read(clip)
-    shot = next((shot for shot in shots(clip, len(frames)) if len(shot) >= SHORTEST_SHOT), None)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scene:
+    """A clip to be judged by."""
+
+    clip: Clip
+    portrait: Portrait  # its first frame
+    crop: Crop  # of its frames
+    frames: Sequence[Image]
+    faces: Sequence[Landmarks | None]
+    judged: Sequence[int]
+    true: metrics.Images  # the judged frames in the crop
+
+    def painted(self, contestant: Contestant) -> metrics.Images:
+        """The judged frames, as the contestant paints them."""
+        paint = contestant.begin(
+            with_shots(self.portrait, self.crop, self.frames, self.faces, judged=self.judged, shots=contestant.shots)
+        )
+        return np.stack([paint(self.crop.to_square(face.points)) for k in self.judged if (face := self.faces[k])])
+
+
+def _scene(clip: Clip) -> _Scene | None:
+    """None if the clip shows no face for long enough."""
+    everything = read(clip)
+    shot = next((shot for shot in shots(clip, len(everything)) if len(shot) >= SHORTEST_SHOT), None)
     if shot is None:
         return None
-    driver = list(_followed([frames[index] for index in shot]))
-    if driver[0] is None:
+    frames = [everything[index] for index in shot]
+    faces = list(_followed(frames))
+    judged = [k for k in range(STEP, len(faces), STEP) if faces[k] is not None][:MOST_FRAMES]
+    if faces[0] is None or not judged:
         return None
-    portrait, crop = _portrait(frames[shot[0]], driver[0])
-    chosen = [k for k in range(STEP, len(driver), STEP) if driver[k] is not None][:MOST_FRAMES]
-    if not chosen:
-        return None
-    portrait = with_shots(portrait, crop, [frames[k] for k in shot], driver, judged=chosen, shots=count)
-    paint = painter(portrait)
-    painted = [paint(crop.to_square(face.points)) for k in chosen if (face := driver[k]) is not None]
-    true = [crop.cut(frames[shot[k]]) for k in chosen]
-    return _Drawn(portrait, np.stack(painted), np.stack(true))
+    portrait, crop = square_portrait(frames[0], faces[0])
+    return _Scene(clip, portrait, crop, frames, faces, judged, np.stack([crop.cut(frames[k]) for k in judged]))
 
 
-def _portrait(image: Image, face: Landmarks) -> tuple[Portrait, Crop]:
+def square_portrait(image: Image, face: Landmarks) -> tuple[Portrait, Crop]:
+    """The portrait of 256 x 256 px around a face in `image`, and where it was cut from."""
     crop = Crop.around(face.points, width_px=image.shape[1], height_px=image.shape[0])
     square = crop.cut(image)
     here = Landmarks(crop.to_square(face.points), face.blendshapes, face.pose, SIDE_PX, SIDE_PX)
     matte = person_matte(square, here)
     return Portrait(square, here, matte, still_background(square, matte), key=""), crop
-
-
-def _absolute(points: Floats, portrait: Portrait) -> Motion:
-    nothing = np.zeros(2, np.float32)
-    return Motion(
-        rotation=np.eye(3, dtype=np.float32),
-        translation=nothing,
-        scale=1.0,
-        expression=np.zeros_like(points),
-        eyes=np.ones(2, np.float32),
-        gaze=np.zeros((2, 2), np.float32),
-        absolute=points / np.float32(portrait.landmarks.width_px),
-    )
 
 
 def _followed(images: Sequence[Image], step_ns: int = CADENCE_NS // STEP) -> Iterator[Landmarks | None]:
@@ -206,16 +227,45 @@ def _retracked(portrait: Image, images: metrics.Images) -> list[Landmarks | None
     return list(_followed([portrait, *images], CADENCE_NS))[1:]
 
 
-def _summary(engine: str, scores: Sequence[Score], fid: float) -> Summary:
+def _face_figures(both: Sequence[tuple[_Described, _Described]], portrait: Floats) -> dict[str, float]:
+    """Those of `Score` that compare faces, each of a painted and a true frame; not numbers if there are none."""
+    if not both:
+        names = ("landmarks_px", "mouth", "eyes", "gaze", "yaw", "pitch", "roll", "identity", "identity_true")
+        return dict.fromkeys(names, float("nan"))
+    sides = list(zip(*both, strict=True))
+    points = [np.stack([each.face.points for each in side]) for side in sides]
+    angles = [metrics.head_angles(np.stack([each.face.pose for each in side])) for side in sides]
+    identities = [identity_similarity(np.stack([each.descriptor for each in side]), portrait[None]) for side in sides]
+    turns = {
+        name: metrics.correlation(angles[0][:, axis], angles[1][:, axis])
+        for axis, name in enumerate(("yaw", "pitch", "roll"))
+    }
+    return turns | {
+        "landmarks_px": float(metrics.landmark_distance(*points).mean()),
+        "mouth": metrics.correlation(*(metrics.mouth_opening(p) for p in points)),
+        "eyes": metrics.correlation(*(metrics.eye_opening(p).mean(axis=1) for p in points)),
+        "gaze": metrics.correlation(*(metrics.gaze(p)[:, 0] for p in points)),
+        "identity": float(identities[0].mean()),
+        "identity_true": float(identities[1].mean()),
+    }
+
+
+def _summary(contestant: Contestant, scores: Sequence[Score], fid: float) -> Summary:
+    def known(name: str) -> list[float]:
+        found = [getattr(score, name) for score in scores]
+        return [value for value in found if not np.isnan(value)] or [float("nan")]
+
     def mean(name: str) -> float:
-        return float(np.mean([getattr(score, name) for score in scores]))
+        return float(np.mean(known(name)))
 
     def median(name: str) -> float:
-        return float(np.nanmedian([getattr(score, name) for score in scores]))
+        return float(np.median(known(name)))
 
     return Summary(
-        engine=engine,
+        engine=contestant.name,
+        shots=contestant.shots,
         clips=len(scores),
+        lost=sum(score.lost for score in scores) / sum(score.frames for score in scores),
         psnr=mean("psnr"),
         ssim=mean("ssim"),
         lpips=mean("lpips"),
@@ -228,5 +278,6 @@ def _summary(engine: str, scores: Sequence[Score], fid: float) -> Summary:
         yaw=median("yaw"),
         pitch=median("pitch"),
         roll=median("roll"),
+        identity=mean("identity"),
         identity_ratio=mean("identity") / mean("identity_true"),
     )

@@ -8,19 +8,20 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from engines import geometry, network
+from engines import geometry
 from engines.training import losses, pairs
+from engines.training.adversary import DISCRIMINATORS, Adversary
 from engines.training.clips import Clip, DataError
 from engines.training.data import Batch, Mixture, collate, loader, sample
 from engines.training.losses import Weights
@@ -34,6 +35,7 @@ from puppet.types import PuppetError
 logger = logging.getLogger(__name__)
 
 VALIDATION_PAIRS = 4  # per clip
+UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError)  # what a checkpoint may be
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -50,6 +52,7 @@ class Config:
     steps: int = 20_000
     batch: int = 8
     learning_rate: float = 2e-4
+    discriminator: str = "paper"  # of adversary.DISCRIMINATORS
     discriminator_rate: float = 2e-4  # the paper's
     warm_up: int = 100  # steps; without it the loss explodes
     final_rate: float = 0.05  # of the learning rate, reached along a cosine
@@ -62,6 +65,33 @@ class Config:
     checkpoint_s: float = 120
     evaluate_s: float = 600
 
+    def rate(self, step: int) -> float:
+        """What the learning rates are multiplied with at a step."""
+        done = min(step / self.steps, 1)
+        cosine = self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * done)) / 2
+        return min(1, (step + 1) / self.warm_up) * cosine
+
+    def precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """In which the networks run forwards."""
+        return torch.autocast(device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+
+class Learner(Protocol):
+    """What `train` trains."""
+
+    step: int
+    best: float  # of the first of the figures that `evaluate` gives; the lower, the better
+
+    def learn(self, batch: Batch) -> dict[str, float]: ...
+
+    def evaluate(self, batches: Sequence[Batch]) -> tuple[dict[str, float], list[Tensor]]: ...
+
+    def save(self, path: Path) -> None: ...
+
+    def resume(self, path: Path) -> None: ...
+
+    def export(self, path: Path) -> None: ...
+
 
 class Trainer:
     """A model in training, and all that a checkpoint holds."""
@@ -69,24 +99,22 @@ class Trainer:
     def __init__(self, config: Config, *, people: int, device: torch.device) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.step, self.best = config, device, 0, math.inf
-        self.model = _placed(MODELS[config.model](), device)
-        self.average = _placed(MODELS[config.model](), device).requires_grad_(False)
+        self.model = placed(MODELS[config.model](), device)
+        self.average = placed(MODELS[config.model](), device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.Adam(self.model.parameters(), config.learning_rate, betas=(0.5, 0.999))
-        self.vgg = _placed(PerceptualNet.load("vgg16"), device)
-        self.judge = _placed(PerceptualNet.load("alexnet"), device)
-        self.discriminator: network.Discriminator | None = None
+        self.vgg = placed(PerceptualNet.load("vgg16"), device)
+        self.judge = placed(PerceptualNet.load("alexnet"), device)
+        self.adversary: Adversary | None = None
         if config.weights.adversarial:
-            self.discriminator = _placed(network.Discriminator(people), device)
-            self.discriminator_optimiser = torch.optim.Adam(
-                self.discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.999)
-            )
+            discriminator = DISCRIMINATORS[config.discriminator](people)
+            self.adversary = Adversary(discriminator, device=device, rate=config.discriminator_rate)
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step; the losses by name."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * self._rate()
-        with self._precision():
+            group["lr"] = self.config.learning_rate * self.config.rate(self.step)
+        with self.config.precision(self.device):
             painted, e, flow = self.model(batch)
             found = losses.reconstruction(
                 painted.float(),
@@ -98,8 +126,8 @@ class Trainer:
             )
             if flow is not None and self.config.weights.flow:
                 found["flow"] = self.config.weights.flow * losses.flow_error(flow.float(), batch.motion)
-            if self.discriminator is not None:
-                found |= self._adversarial(self.discriminator, batch, painted, e)
+            if self.adversary is not None:
+                found |= self.adversary.judged(batch, painted, e, self.config.weights)
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(found.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -107,22 +135,23 @@ class Trainer:
         self.step += 1
         self._follow()
         report = {name: loss.item() for name, loss in found.items()}
-        if self.discriminator is not None:
+        if self.adversary is not None:
             for _ in range(2):  # per step of the generator, as in the paper
-                report["discriminator"] = self._judge_harder(self.discriminator, batch, painted.detach())
+                precision = self.config.precision(self.device)
+                report["discriminator"] = self.adversary.learn(batch, painted.detach(), precision)
         return report
 
     @torch.inference_mode()
-    def evaluate(self, batches: Sequence[Batch]) -> tuple[float, float, list[Tensor]]:
-        """(LPIPS-AlexNet of the averaged model, that of the warp engine, the painted pictures)."""
+    def evaluate(self, batches: Sequence[Batch]) -> tuple[dict[str, float], list[Tensor]]:
+        """(LPIPS-AlexNet of the averaged model and of the warp engine, the painted pictures)."""
         pictures, ours, before = [], [], []
         for batch in batches:
-            with self._precision():
+            with self.config.precision(self.device):
                 painted = self.average(batch)[0].float().clamp(0, 1)
             ours.append(self.judge.lpips(painted, batch.target))
             before.append(self.judge.lpips(batch.warped, batch.target))
             pictures.append(painted)
-        return torch.cat(ours).mean().item(), torch.cat(before).mean().item(), pictures
+        return {"lpips": torch.cat(ours).mean().item(), "lpips-warp": torch.cat(before).mean().item()}, pictures
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; what was there before stays whole until the new one is."""
@@ -134,10 +163,9 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        if self.discriminator is not None:
-            state["discriminator"] = self.discriminator.state_dict()
-            state["discriminator_optimiser"] = self.discriminator_optimiser.state_dict()
-        _replace(path, lambda partial: torch.save(state, partial))
+        if self.adversary is not None:
+            state |= self.adversary.state()
+        write_whole(path, lambda partial: torch.save(state, partial))
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; its discriminator is optional, so that the adversarial stage can start from one."""
@@ -148,10 +176,9 @@ class Trainer:
             if state["config"]["weights"] == asdict(self.config.weights):
                 self.optimiser.load_state_dict(state["optimiser"])
                 self.step, self.best = state["step"], state["best"]
-            if self.discriminator is not None and "discriminator" in state:
-                self.discriminator.load_state_dict(state["discriminator"])
-                self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
-        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            if self.adversary is not None and "discriminator" in state:
+                self.adversary.restore(state)
+        except UNREADABLE as error:
             raise CheckpointError(
                 f"{path} is not a checkpoint of the model {self.config.model!r}; choose another folder or remove it."
             ) from error
@@ -166,43 +193,7 @@ class Trainer:
             "step": str(self.step),
             "config": json.dumps(asdict(self.config)),
         }
-        _replace(path, lambda partial: save_file(tensors, partial, metadata=metadata))
-
-    def _adversarial(
-        self, discriminator: network.Discriminator, batch: Batch, painted: Tensor, e: Tensor
-    ) -> dict[str, Tensor]:
-        weights = self.config.weights
-        discriminator.requires_grad_(False)
-        score, features = discriminator(painted, batch.raster, batch.person)
-        with torch.no_grad():
-            _, real = discriminator(batch.target, batch.raster, batch.person)
-        discriminator.requires_grad_(True)
-        found = {
-            "adversarial": -weights.adversarial * score.mean(),
-            "matching": weights.matching * losses.feature_matching(real, features),
-        }
-        if weights.match:
-            found["match"] = weights.match * losses.embedding_match(e, discriminator.W(batch.person))
-        return found
-
-    def _judge_harder(self, discriminator: network.Discriminator, batch: Batch, painted: Tensor) -> float:
-        with self._precision():
-            real, _ = discriminator(batch.target, batch.raster, batch.person)
-            false, _ = discriminator(painted, batch.raster, batch.person)
-            loss = losses.discriminator_hinge(real.float(), false.float())
-        self.discriminator_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.discriminator_optimiser.step()
-        return loss.item()
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.config.bf16 else nullcontext()
-
-    def _rate(self) -> float:
-        config = self.config
-        done = min(self.step / config.steps, 1)
-        cosine = config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * done)) / 2
-        return min(1, (self.step + 1) / config.warm_up) * cosine
+        write_whole(path, lambda partial: save_file(tensors, partial, metadata=metadata))
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -219,17 +210,18 @@ def train(
     config: Config,
     cache: Path,
     start: Path | None = None,
+    trained: Callable[..., Learner] = Trainer,
 ) -> None:
     """Train until `config.steps`, leaving checkpoint.pt, weights.safetensors (the best), sheets and logs in `out`.
 
     `cache` takes tracks and pairs; `start` is a checkpoint to begin from when `out` has none. An `out` that holds a
-    checkpoint goes on from there.
+    checkpoint goes on from there. `trained` makes what is trained, and is called like `Trainer`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips, folders = _prepared(training, cache)
     _, judged = _prepared(validation, cache)
     mixture = Mixture(clips, folders, seed=config.seed)
-    trainer = Trainer(config, people=mixture.people, device=device)
+    trainer = trained(config, people=mixture.people, device=device)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() or start is not None:
@@ -242,12 +234,14 @@ def train(
         while True:
             now, done = time.monotonic(), trainer.step >= config.steps
             if done or now - evaluated > config.evaluate_s:
-                ours, before, pictures = trainer.evaluate(references)
-                logger.info("step %d: LPIPS %.4f, warp engine %.4f", trainer.step, ours, before)
-                log.add_scalar("validation/lpips", ours, trainer.step)
+                figures, pictures = trainer.evaluate(references)
+                text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+                logger.info("step %d: %s", trainer.step, text)
+                for name, value in figures.items():
+                    log.add_scalar(f"validation/{name}", value, trainer.step)
                 contact_sheet(references, pictures, out / f"sheet-{trainer.step:06}.jpg")
-                if ours < trainer.best:
-                    trainer.best = ours
+                if (first_figure := next(iter(figures.values()))) < trainer.best:
+                    trainer.best = first_figure
                     trainer.export(out / "weights.safetensors")
                 evaluated = time.monotonic()
             if done or now - saved > config.checkpoint_s:
@@ -265,8 +259,8 @@ def train(
                     log.add_scalar(f"loss/{name}", value, trainer.step)
 
 
-def _placed(module: M, device: torch.device) -> M:
-    """On the device, in the memory layout that its convolutions like best."""
+def placed(module: M, device: torch.device) -> M:
+    """A network on the device, in the memory layout that its convolutions like best."""
     return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -290,7 +284,8 @@ def _validation(folders: Sequence[Path]) -> list[Batch]:
     return batches
 
 
-def _replace(path: Path, write: Any) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file whole, or leave what was there and raise CheckpointError."""
     partial = path.with_suffix(f".{os.getpid()}")
     try:
         write(partial)

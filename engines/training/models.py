@@ -1,4 +1,4 @@
-"""The trainable wholes: our warp-fed generator with its encoder, and the paper's generator with its embedder."""
+"""What `train` can train: our warp-fed generator with its encoder, the paper's with its embedder, and baselines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from torch import Tensor, nn
 
 from engines.network import Embedder, Generator, PortraitEncoder, WarpGenerator
+from engines.training.baselines import FromPicture, WarpFromPixels
 from engines.training.data import Batch
 
 
@@ -40,4 +41,9 @@ class FromLandmarks(nn.Module):
         return self.generator(batch.raster, e), e, None
 
 
-MODELS: Final[dict[str, type[nn.Module]]] = {"ours": WarpFed, "paper": FromLandmarks}
+MODELS: Final[dict[str, type[nn.Module]]] = {
+    "ours": WarpFed,
+    "paper": FromLandmarks,
+    "x2face": WarpFromPixels,
+    "pix2pixhd": FromPicture,
+}

@@ -1,0 +1,260 @@
+"""Tuning the generator to one person at home, from a few pictures (section 3.4 of Zakharov et al. 2019).
+
+It starts from what training left: psi' = P ê of the pictures' mean embedding, which from then on is a constant of this
+person, and the weights as they are. Some pictures are kept back; what comes nearest to them is what is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engines import weights as stored
+from engines.geometry import seen_by_network
+from engines.neural import DEFAULT
+from engines.training import losses
+from engines.training.data import Batch, collate, mirrored, sample
+from engines.training.loop import Config, placed
+from engines.training.models import WarpFed
+from engines.training.own import OwnPairs, own_pairs
+from engines.training.perceptual import PerceptualNet
+from engines.tuned import Tuned, digest
+from puppet.album import gather
+from puppet.overlay import Album
+from puppet.portrait import WHOLE, Selection, prepare
+from puppet.types import Portrait, PuppetError
+
+CONFIG: Final = Config(
+    steps=300,
+    batch=4,
+    learning_rate=1e-4,
+    warm_up=20,
+    bf16=torch.backends.cpu.get_cpu_capability().startswith("AVX512"),  # others would only imitate it
+)
+PSI_RATE: Final = 10  # times the learning rate: psi is one vector instead of millions of weights
+MOST_S: Final = 480.0  # however slow the computer is
+EVERY: Final = 25  # steps, what is kept back is looked at
+PATIENCE: Final = 6  # such looks without a gain
+LEAST_GAIN: Final = 0.01  # of LPIPS, for which a file is worth writing
+OPENINGS_SLACK: Final = 1.02  # by which mouth and eyes may be farther from the truth
+
+Progress = Callable[[float], bool]  # told what part is done, 0..1; returns whether to go on
+
+
+class NoGainError(PuppetError, ValueError):
+    """Tuning to these pictures would not make the puppet more like them."""
+
+
+class TuningStopped(KeyboardInterrupt):
+    """Ctrl-C, or whoever was told of the progress, ended it before anything was gained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What tuning did; all differences are of the pictures kept back."""
+
+    pictures: int  # of the person, the portrait included
+    held_back: int  # of these
+    steps: int
+    best_step: int  # whose weights were kept
+    seconds: float
+    lpips_before: float  # AlexNet
+    lpips_after: float
+    openings_before: float  # mean difference in mouth and eyes, 0..1
+    openings_after: float
+    stopped: bool  # before its end
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Differences from the pictures kept back."""
+
+    lpips: float
+    openings: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    figures: Figures
+    step: int
+    state: dict[str, Tensor]
+
+
+class OwnPsi(nn.Module):
+    """In P's place: the same psi (…,) whatever the embedding; called as the part of P that it is kept as."""
+
+    def __init__(self, psi: Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(psi)
+
+    def forward(self, e: Tensor) -> Tensor:
+        return self.bias.expand(len(e), -1)
+
+
+class Tuner:
+    """Our generator with the psi of one person, in training on that person's pairs."""
+
+    def __init__(self, own: OwnPairs, *, base: Path, config: Config, device: torch.device) -> None:
+        torch.manual_seed(config.seed)
+        self._own, self._config, self._device = own, config, device
+        self._random = np.random.default_rng(config.seed)
+        self.step = 0
+        self.model = placed(_personal(own, base), device)
+        self._alexnet, self._vgg = (placed(PerceptualNet.load(net), device) for net in ("alexnet", "vgg16"))
+        psi = self.model.generator.P.bias
+        others = [parameter for parameter in self.model.parameters() if parameter is not psi]
+        groups = [{"params": [psi], "lr": PSI_RATE * config.learning_rate}, {"params": others}]
+        self._optimiser = torch.optim.Adam(groups, config.learning_rate)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, config.rate)
+        judged = [sample(own.pairs, index) for index in own.judged]
+        starts = range(0, len(judged), config.batch)
+        self._judged = [collate(judged[start : start + config.batch]).to(device) for start in starts]
+
+    def learn(self) -> None:
+        """One step."""
+        config = self._config
+        with config.precision(self._device):
+            batch = self._batch()
+            painted, _, flow = self.model(batch)
+            found = losses.reconstruction(
+                painted.float(),
+                batch.target,
+                batch.openings,
+                alexnet=self._alexnet,
+                vgg=self._vgg,
+                weights=config.weights,
+            )
+            found["flow"] = config.weights.flow * losses.flow_error(flow.float(), batch.motion)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(found.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self._optimiser.step()
+        self._schedule.step()
+        self.step += 1
+
+    @torch.inference_mode()
+    def judge(self) -> Figures:
+        """How far it is from the pictures kept back."""
+        distances, openings = [], []
+        only_openings = losses.Weights(pixels=0, openings=1, whole=0, crop=0)
+        for batch in self._judged:
+            with self._config.precision(self._device):
+                painted = self.model(batch)[0].float().clamp(0, 1)
+            distances.append(self._alexnet.lpips(painted, batch.target))
+            error = losses.reconstruction(
+                painted, batch.target, batch.openings, alexnet=self._alexnet, vgg=self._vgg, weights=only_openings
+            )
+            openings.append(error["openings"].item())
+        return Figures(torch.cat(distances).mean().item(), float(np.mean(openings)))
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of what changes, by the names in a file of weights."""
+        return {name: value.detach().half().cpu() for name, value in self.model.state_dict().items()}
+
+    def _batch(self) -> Batch:
+        random = self._random
+        chosen = random.choice(self._own.trained, self._config.batch)
+        drawn = [sample(self._own.pairs, int(index), random=random) for index in chosen]
+        turned = [mirrored(each) if random.random() < 0.5 else each for each in drawn]
+        return collate(turned).to(self._device)
+
+
+def tune(
+    portrait: Path,
+    out: Path,
+    *,
+    also: Sequence[Path] = (),
+    selection: Selection = WHOLE,
+    base: Path = DEFAULT,
+    progress: Progress = lambda done: True,
+) -> Report:
+    """Tune to who is selected in the picture file `portrait`, in further pictures and videos too, and write `out`.
+
+    Raises what `tuned_to` and `album.gather` raise, and TunedError; then `out` is what it was.
+    """
+    album = gather(portrait, also, selection=selection) if also else prepare(portrait, selection=selection)
+    tuned, report = tuned_to(album, digest(portrait), base=base, progress=progress)
+    tuned.save(out)
+    return report
+
+
+def tuned_to(
+    portrait: Portrait,
+    key: str,
+    *,
+    base: Path = DEFAULT,
+    config: Config = CONFIG,
+    progress: Progress = lambda done: True,
+) -> tuple[Tuned, Report]:
+    """Tune to an album, known by `key` from then on.
+
+    KeyboardInterrupt, or `progress`, stops it: the best so far is kept, as the report says. Raises NoGainError where
+    there is none, or TuningStopped if it was stopped before.
+    """
+    begun_s = time.monotonic()
+    if not isinstance(portrait, Album) or not portrait.views:
+        raise NoGainError("One picture tells too little of how a face moves; give more, or a video, with --also.")
+    own = own_pairs(portrait)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tuner = Tuner(own, base=base, config=config, device=device)
+    before = tuner.judge()
+    best, stopped = _Kept(before, 0, tuner.state()), False
+    try:
+        while tuner.step < config.steps and tuner.step - best.step < PATIENCE * EVERY:
+            spent = (time.monotonic() - begun_s) / MOST_S
+            stopped = not progress(min(1.0, max(tuner.step / config.steps, spent)))
+            if stopped or spent > 1:
+                break
+            tuner.learn()
+            if tuner.step % EVERY == 0 or tuner.step == config.steps:
+                now = tuner.judge()
+                if now.lpips < best.figures.lpips and now.openings <= OPENINGS_SLACK * before.openings:
+                    best = _Kept(now, tuner.step, tuner.state())
+    except KeyboardInterrupt:
+        stopped = True
+    after = best.figures
+    if after.lpips > (1 - LEAST_GAIN) * before.lpips:
+        if stopped:
+            raise TuningStopped("Stopped before anything was gained; nothing was written.")
+        raise NoGainError(
+            f"Tuning brought nothing nearer to the pictures that were kept back to judge by (LPIPS {after.lpips:.4f}, "
+            f"before {before.lpips:.4f}), so nothing was written; give more, and more different, pictures."
+        )
+    report = Report(
+        pictures=len(own.pairs.points),
+        held_back=own.held_back,
+        steps=tuner.step,
+        best_step=best.step,
+        seconds=round(time.monotonic() - begun_s, 1),
+        lpips_before=before.lpips,
+        lpips_after=after.lpips,
+        openings_before=before.openings,
+        openings_after=after.openings,
+        stopped=stopped,
+    )
+    tensors = {name: value.numpy() for name, value in best.state.items()}
+    return Tuned(tensors, digest(base), key, lpips_before=before.lpips, lpips_after=after.lpips), report
+
+
+def _personal(own: OwnPairs, base: Path) -> WarpFed:
+    """The model with the psi of the person, and without the parts that this replaces."""
+    model = WarpFed()
+    arrays = stored.load(base, model="ours")
+    try:
+        model.load_state_dict({name: torch.from_numpy(arrays[name]) for name in model.state_dict()})
+    except (KeyError, RuntimeError) as error:
+        raise stored.WeightsError(f"The weights {base} do not fit the network; train them anew.") from error
+    seen = np.stack([seen_by_network(*each) for each in zip(own.pairs.frames, own.pairs.points, strict=True)])
+    parts = torch.from_numpy(seen).permute(0, 3, 1, 2).float().div_(255).split([3, 3, 1], dim=1)
+    with torch.no_grad():
+        psi = model.generator.P(model.encoder(*parts)[0]).mean(dim=0)
+    model.encoder.blocks = nn.Identity()
+    model.generator.P = OwnPsi(psi)
+    return model
