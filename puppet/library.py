@@ -1,6 +1,7 @@
 """The user's portraits on disk: the pictures that were added, what is selected of each, and their order.
 
-Each has a folder of its own: `about.json`, a copy of the picture as it came, and further pictures of the same person.
+Each has a folder of its own: `about.json`, a copy of the picture as it came, further pictures of the same person, and
+what the generator was tuned to these, if it was.
 `order.json` beside them holds the keys from first to last. Nothing else is kept, so several programs may look at once.
 """
 
@@ -28,7 +29,7 @@ from puppet.types import Engine, PortraitEmbedding, PuppetError
 
 logger = logging.getLogger(__name__)
 
-ABOUT, ORDER, MORE = "about.json", "order.json", "more"
+ABOUT, ORDER, MORE, TUNED = "about.json", "order.json", "more", ".tuned"
 SAMPLE: Final = "sample-"  # the keys of bundled portraits begin with it
 CHECKED_PX = 256  # at which a picture is decoded to see whether it can be
 
@@ -51,6 +52,7 @@ class Entry:
     selection: Selection = WHOLE
     more: tuple[Path, ...] = ()  # further pictures of the same person
     added: datetime | None = None  # None for bundled ones, and for files that are not in the library
+    tuned: Path | None = None  # what the generator was tuned to it, if it was and that is in use
 
     @property
     def kept(self) -> bool:
@@ -125,8 +127,26 @@ class Library:
         return self._change(replace(entry, name=name.strip() or entry.name))
 
     def select(self, entry: Entry, selection: Selection) -> Entry:
-        """Take another part of the picture, or another face in it. Raises LibraryError."""
-        return self._change(replace(entry, selection=selection))
+        """Take another part of the picture, or another face in it, which forgets the tuning. Raises LibraryError."""
+        before = entry.selection
+        changed = self._change(replace(entry, selection=selection))
+        if (before.face, before.markers) != (selection.face, selection.markers):
+            return self.forget_tuning(changed)
+        return changed
+
+    def keep_tuning(self, entry: Entry, tuned: Path) -> Entry:
+        """Copy a file to which the generator was tuned for this portrait. Raises LibraryError."""
+        place = self._own(entry) / entry.picture.with_suffix(TUNED).name
+        with self._changing():
+            _replace(place, tuned.read_bytes())
+        return self.entry(entry.key)
+
+    def forget_tuning(self, entry: Entry) -> Entry:
+        """Delete that file, if there is one. Raises LibraryError."""
+        place = self._own(entry) / entry.picture.with_suffix(TUNED).name
+        with self._changing():
+            place.unlink(missing_ok=True)
+        return self.entry(entry.key)
 
     def move(self, entry: Entry, place: int) -> None:
         """Put it at `place` among the user's own portraits, 0 the first of them. Raises LibraryError."""
@@ -223,7 +243,16 @@ def _read(folder: Path) -> Entry:
         raise FileNotFoundError(f"there is no {picture.name}")
     more = sorted((folder / MORE).glob("[!.]*"))
     added = datetime.fromisoformat(about["added"]).astimezone(UTC)
-    return Entry(folder.name, str(about["name"]), picture, _selection(about["selection"]), tuple(more), added)
+    tuned = picture.with_suffix(TUNED)
+    return Entry(
+        folder.name,
+        str(about["name"]),
+        picture,
+        _selection(about["selection"]),
+        tuple(more),
+        added,
+        tuned if tuned.is_file() else None,
+    )
 
 
 def _selection(about: dict[str, Any]) -> Selection:

@@ -99,15 +99,21 @@ def _face(selection: Selection, part: Image) -> Landmarks | None:
 
 
 @cache
-def _motions() -> tuple[Motion, ...]:
-    """Some of the bundled motion that can be shown again and again."""
+def sample_motions() -> tuple[Motion, ...]:
+    """The bundled motion, one for each of its frames, with their times."""
     recording = Recording.load(asset("sample.motion"))
     retargeter = Retargeter()
-    motions = [
+    return tuple(
         retargeter(face, index=index, time_ns=round(index * 1_000_000_000 / recording.fps))
         for index, face in enumerate(recording)
-    ]
-    return tuple(motions[round((BEGIN_S + frame / FPS) * recording.fps)] for frame in range(FRAMES))
+    )
+
+
+def _motions() -> list[Motion]:
+    """Some of it that can be shown again and again."""
+    motions = sample_motions()
+    frame_s = motions[1].time_ns * 1e-9
+    return [motions[round((BEGIN_S + frame / FPS) / frame_s)] for frame in range(FRAMES)]
 
 
 def _file(entry: Entry, kind: str, folder: Path | None) -> Path:

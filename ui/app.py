@@ -19,6 +19,7 @@ from puppet.library import Entry, Library
 from puppet.settings import Settings, SettingsError
 from puppet.types import Engine, PuppetError
 from ui import language, theme
+from ui.backstage import Tuning
 from ui.collector import Collector
 from ui.session import Session
 from ui.window import Window
@@ -55,10 +56,18 @@ class Keeper:
                 logger.warning("%s", error)
 
 
-def run(settings: Settings, *, load_engine: Callable[[str], Engine], file: Path, library: Library) -> None:
+def run(
+    settings: Settings,
+    *,
+    load_engine: Callable[[str], Engine],
+    file: Path,
+    library: Library,
+    tuning: Tuning | None = None,
+) -> None:
     """Show the window until it is closed.
 
     settings: to begin with; what the user changes is kept in `file`. load_engine: gives the engine of a name.
+    tuning: without it, the window offers none.
     An error that nothing in the window handles closes it and is raised here, KeyboardInterrupt included.
     """
     for variable in ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR"):
@@ -80,7 +89,7 @@ def run(settings: Settings, *, load_engine: Callable[[str], Engine], file: Path,
     try:
         language.use(settings.window.language)
         theme.apply(settings.window.theme)
-        session = Session(settings, library=library, load_engine=load_engine)
+        session = Session(settings, library=library, load_engine=load_engine, tuning=tuning)
         keeper = Keeper(file, settings)
         window = Window(session, keep=keeper.keep)
         entry = _entry(library, settings.window.portrait)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from puppet.settings import Settings
 from puppet.types import Calibration, Engine, PortraitEmbedding, PuppetError
@@ -16,8 +16,45 @@ from ui.observed import Observed
 if TYPE_CHECKING:  # what imports mediapipe is imported when the window is shown already
     from puppet.library import Entry, Library
     from puppet.live import Live, OpenedSource
+    from puppet.portrait import Selection
 
 logger = logging.getLogger(__name__)
+
+
+class Gain(Protocol):
+    """What tuning brought, on pictures that were kept back to judge by."""
+
+    @property
+    def held_back(self) -> int: ...
+    @property
+    def lpips_before(self) -> float: ...
+    @property
+    def lpips_after(self) -> float: ...
+
+
+class Tuning(Protocol):
+    """How the generator is tuned, and what was tuned is loaded; given by who composes the program. For any thread."""
+
+    engine: str  # name of the engine that is tuned
+
+    def tune(
+        self,
+        portrait: Path,
+        out: Path,
+        *,
+        also: Sequence[Path],
+        selection: Selection,
+        progress: Callable[[float], bool],
+    ) -> Gain:
+        """Tune to a person, and write `out`. `progress` is told what part is done, and says whether to go on.
+
+        Stopped, it writes the best so far, or raises KeyboardInterrupt where nothing was gained. Raises PuppetError.
+        """
+        ...
+
+    def load(self, portrait: Path, tuned: Path | None) -> Engine:
+        """The engine with what was tuned to the picture `portrait`, or as it comes. Raises PuppetError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,25 +67,50 @@ class Equipment:
     calibration: Calibration | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A portrait that can be shown."""
+
+    entry: Entry
+    embedding: PortraitEmbedding
+    engine: Engine | None  # that was tuned to it; whoever gets it has it alone, and it goes when nobody holds it
+    notice: str = ""  # what the user should know
+
+
 class Preparation:
     """Makes embeddings, with an engine of its own: the live one belongs to the thread that paints. For one thread."""
 
-    def __init__(self, library: Library, load_engine: Callable[[str], Engine]) -> None:
+    def __init__(self, library: Library, load_engine: Callable[[str], Engine], tuning: Tuning | None) -> None:
         self._library = library
         self._load_engine = load_engine
+        self._tuning = tuning
         self._engine: tuple[str, Engine] | None = None
 
-    def prepare(self, key_or_path: str, settings: Settings) -> tuple[Entry, PortraitEmbedding]:
+    def prepare(self, key_or_path: str, settings: Settings) -> Prepared:
         """Raises PuppetError."""
         from puppet.backdrop import with_backdrop
 
-        name = settings.engine.name
+        entry = self._library.entry(key_or_path)
+        tuned, notice = self._tuned(entry, settings.engine.name)
+        engine = tuned or self._plain(settings.engine.name)
+        embedding = self._library.embed(entry, engine, long_side_px=settings.engine.long_side_px)
+        return Prepared(entry, with_backdrop(embedding, settings.background.choice), tuned, notice)
+
+    def _tuned(self, entry: Entry, name: str) -> tuple[Engine | None, str]:
+        """What paints a tuned portrait, unless another engine was chosen by `name`; and why not, if it cannot."""
+        if entry.tuned is None or self._tuning is None or name not in ("auto", self._tuning.engine):
+            return None, ""
+        try:
+            return self._tuning.load(entry.picture, entry.tuned), ""
+        except PuppetError as error:
+            logger.warning("%s", error)
+            return None, tr("{name} is shown without its tuning: {error}").format(name=entry.name, error=error)
+
+    def _plain(self, name: str) -> Engine:
         if self._engine is None or self._engine[0] != name:
             self.close()
             self._engine = name, self._load_engine(name)
-        entry = self._library.entry(key_or_path)
-        embedding = self._library.embed(entry, self._engine[1], long_side_px=settings.engine.long_side_px)
-        return entry, with_backdrop(embedding, settings.background.choice)
+        return self._engine[1]
 
     def close(self) -> None:
         if self._engine is not None:

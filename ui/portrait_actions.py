@@ -8,11 +8,13 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QImageReader, QKeySequence
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from puppet.library import Entry, Library
 from ui.adding import Adding
+from ui.backstage import Tuning
 from ui.language import tr
+from ui.tuning import TuningDialog
 
 PATTERNS = "*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff *.gif"
 
@@ -32,12 +34,25 @@ def choose_pictures(parent: QWidget, title: str, add: Callable[[Path], None]) ->
 
 
 class PortraitActions:
-    """Makes the actions; `change` runs what it is given in the background, and shows the library again after it."""
+    """Makes the actions.
+
+    change: runs what it is given in the background, and shows the library again after it. renew: does so for the
+    portrait of a key which is to be painted otherwise from now on.
+    """
 
     def __init__(
-        self, library: Library, adding: Adding, *, change: Callable[[Callable[[], object]], None], parent: QWidget
+        self,
+        library: Library,
+        adding: Adding,
+        *,
+        tuning: Tuning | None,
+        change: Callable[[Callable[[], object]], None],
+        renew: Callable[[str], None],
+        parent: QWidget,
     ) -> None:
-        self._library, self._adding, self._change, self._parent = library, adding, change, parent
+        self._library, self._adding, self._tuning = library, adding, tuning
+        self._change, self._renew, self._parent = change, renew, parent
+        self.dialog: TuningDialog | None = None  # the one that is open
 
     def of(self, entry: Entry, owner: QWidget) -> list[QAction]:
         """From first to last; their keys work while `owner` has the focus."""
@@ -52,6 +67,9 @@ class PortraitActions:
         details = action(tr("Details …"), partial(self._show_details, entry))
         if not entry.kept:
             return [details]
+        tuning = [action(tr("Tune to this person …"), partial(self._tune, entry, self._tuning))] if self._tuning else []
+        if entry.tuned:
+            tuning.append(action(tr("Forget the tuning …"), partial(self._forget, entry)))
         line = QAction(owner)
         line.setSeparator(True)
         return [
@@ -60,12 +78,19 @@ class PortraitActions:
             action(tr("Choose the face …"), partial(self._adding.change, entry, "face")),
             action(tr("Mark the face by hand …"), partial(self._adding.change, entry, "markers")),
             action(tr("Add pictures of the same person …"), partial(self._add_more, entry)),
+            *tuning,
             action(tr("Move left"), partial(self._move, entry, -1), "Ctrl+Left"),
             action(tr("Move right"), partial(self._move, entry, 1), "Ctrl+Right"),
             details,
             line,
             action(tr("Remove …"), partial(self._remove, entry), "Del"),
         ]
+
+    def close(self) -> None:
+        """Give up the tuning that is under way, if one is."""
+        if self.dialog is not None:
+            self.dialog.close_down()
+            self.dialog.done(QDialog.DialogCode.Rejected)
 
     def _rename(self, entry: Entry) -> None:
         dialog = QInputDialog(self._parent)
@@ -90,6 +115,30 @@ class PortraitActions:
             lambda path: self._change(lambda: self._library.add_more(entry, path)),
         )
 
+    def _tune(self, entry: Entry, tuning: Tuning) -> None:
+        if self.dialog is not None:  # one at a time
+            self.dialog.raise_()
+            self.dialog.activateWindow()
+            return
+        self.dialog = dialog = TuningDialog(entry, library=self._library, tuning=tuning, parent=self._parent)
+
+        def finished() -> None:
+            self.dialog = None
+            dialog.deleteLater()
+
+        dialog.kept.connect(lambda: self._renew(entry.key))
+        dialog.finished.connect(finished)
+        dialog.show()
+
+    def _forget(self, entry: Entry) -> None:
+        box = self._box(tr("Forget the tuning"), tr("Show {name} as before it was tuned?").format(name=entry.name))
+        forget = box.addButton(tr("Forget"), QMessageBox.ButtonRole.DestructiveRole)
+        forget.setProperty("role", "danger")
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        forget.clicked.connect(lambda: self._change(lambda: self._library.forget_tuning(entry)))
+        forget.clicked.connect(lambda: self._renew(entry.key))
+        box.open()
+
     def _remove(self, entry: Entry) -> None:
         box = self._box(tr("Remove the portrait"), tr("Remove {name} with all its pictures?").format(name=entry.name))
         remove = box.addButton(tr("Remove"), QMessageBox.ButtonRole.DestructiveRole)
@@ -105,6 +154,7 @@ class PortraitActions:
             tr("{width} x {height} px").format(width=size.width(), height=size.height()),
             tr("Added on {day}").format(day=f"{entry.added:%Y-%m-%d}") if entry.added else tr("Comes with Puppet"),
             tr("More pictures of the same person: {count}").format(count=len(entry.more)),
+            *([tr("Tuned to this person")] if entry.tuned else []),
             str(entry.picture),
         ]
         box = self._box(tr("Details"), "\n".join(lines))

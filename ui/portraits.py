@@ -18,6 +18,7 @@ from puppet.library import Entry, Library
 from puppet.types import Engine
 from ui import theme
 from ui.adding import Adding, sentence
+from ui.backstage import Tuning
 from ui.bridge import Background
 from ui.errands import Errands
 from ui.language import tr
@@ -55,12 +56,20 @@ class PortraitStrip(QWidget):
     chosen: the key of a portrait that the user wants to be: clicked, its digit pressed, or just added.
     said: a message for the user and whether it is an error; an empty one takes the last one back.
     load_engine: makes an engine for each worker that moves thumbnails or prepares portraits; called in that worker.
+    tuning: None, if portraits cannot be tuned.
     """
 
     chosen = Signal(str)
     said = Signal(str, bool)
 
-    def __init__(self, library: Library, *, load_engine: Callable[[], Engine], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        library: Library,
+        *,
+        load_engine: Callable[[], Engine],
+        tuning: Tuning | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._library = library
         self._entries: tuple[Entry, ...] = ()
@@ -74,7 +83,9 @@ class PortraitStrip(QWidget):
         self.adding = Adding(library, self)
         self.adding.stored.connect(self._show_stored)
         self.adding.said.connect(self.said)
-        self._actions = PortraitActions(library, self.adding, change=self._run, parent=self)
+        self._actions = PortraitActions(
+            library, self.adding, tuning=tuning, change=self._run, renew=self._renew, parent=self
+        )
         self._row = QHBoxLayout()
         self._add = QToolButton()
         self._lay_out()
@@ -152,6 +163,7 @@ class PortraitStrip(QWidget):
 
     def close_down(self) -> None:
         """End the workers; idempotent."""
+        self._actions.close()
         self.adding.close()
         self._changes.close()
         self._stills.close()
@@ -188,6 +200,10 @@ class PortraitStrip(QWidget):
     def _show_stored(self, key: str) -> None:
         self._run(lambda: None, then=lambda: self.chosen.emit(key))
 
+    def _renew(self, key: str) -> None:
+        """Show what became of a portrait, living if it is the one that lives."""
+        self._run(lambda: None, then=lambda: self.chosen.emit(key) if key == self._chosen else None)
+
     def _run(self, change: Callable[[], object], *, then: Callable[[], object] = lambda: None) -> None:
         """Change the library in the background, show what it holds then, and go on."""
 
@@ -215,6 +231,7 @@ class PortraitStrip(QWidget):
             if tile is None:
                 tile = self._tile(entry, number)
                 self._row.insertWidget(number - 1, tile)
+                tile.show()  # at once, with what goes; the layout would do so some events later
                 self._stills.run(
                     partial(thumbnails.still, entry), partial(self._show_pictures, entry, Tile.show_still), _go_without
                 )

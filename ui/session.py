@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 
 from puppet.settings import Settings
 from puppet.types import Calibration, Engine, Frame, PortraitEmbedding, PuppetError, Sink
-from ui.backstage import Equipment, Opening, Preparation
+from ui.backstage import Equipment, Opening, Preparation, Prepared, Tuning
 from ui.bridge import Background, Inbox
 from ui.language import tr
 from ui.observed import Observed
@@ -32,7 +32,7 @@ CLOSING_S = 1.0  # for what is under way; a driver may hang
 class Session(QObject):
     """Belongs to the GUI thread. `start` and the portrait of `settings.window` make a show as soon as both are ready.
 
-    library: gives entries and embeddings. load_engine: by the name in the settings.
+    library: gives entries and embeddings. load_engine: by the name in the settings. tuning: None, if none can be had.
     """
 
     state_changed = Signal()
@@ -40,10 +40,18 @@ class Session(QObject):
     calibrated = Signal()
     said = Signal(str, str)  # what the user should know, and "information", "warning" or "error"
 
-    def __init__(self, settings: Settings, *, library: Library, load_engine: Callable[[str], Engine]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        library: Library,
+        load_engine: Callable[[str], Engine],
+        tuning: Tuning | None = None,
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.library = library
+        self.tuning = tuning
         self.inbox: Inbox[Frame] = Inbox(self)
         self.faces: Inbox[Tracked] = Inbox(self)
         self.live: Live | None = None
@@ -52,6 +60,7 @@ class Session(QObject):
         self.camera = ""  # its name, while one drives the portrait
         self.entry: Entry | None = None
         self.embedding: PortraitEmbedding | None = None
+        self._tuned: Engine | None = None  # to the portrait, and paints it instead of the equipment's
         self.frozen = False
         self._asked = ""  # the portrait that was chosen last, shown or not
         self._fell_back = False  # to a bundled portrait, as the one of last time cannot be had
@@ -63,12 +72,17 @@ class Session(QObject):
         self._motion_sinks: list[MotionSink] = [self.faces]
         self._rests: Inbox[Calibration] = Inbox(self)
         self._rests.arrived.connect(self._keep_rest, Qt.ConnectionType.QueuedConnection)
-        self._preparing, self._preparation = Background(self), Preparation(library, load_engine)
+        self._preparing, self._preparation = Background(self), Preparation(library, load_engine, tuning)
         self._staging, self._opening = Background(self), Opening(load_engine)
 
     @property
     def is_running(self) -> bool:
         return self.live is not None and self.live.running
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether an engine that was tuned to the portrait paints it."""
+        return self._tuned is not None
 
     def load_engine(self) -> Engine:
         """Another one of the kind that paints here, for any thread that closes it again."""
@@ -160,14 +174,18 @@ class Session(QObject):
         ):
             if background.close(timeout_s=max(0.0, deadline_s - time.monotonic())):
                 clear()
-        self.live = self.source = self._equipment = None
+        self.live = self.source = self._equipment = self._director = self._tuned = None
         for inbox in (self.inbox, self.faces, self._rests):
             inbox.close()
 
-    def _show(self, prepared: tuple[Entry, PortraitEmbedding]) -> None:
-        self.entry, self.embedding = prepared
+    def _show(self, prepared: Prepared) -> None:
+        self.entry, self.embedding, self._tuned = prepared.entry, prepared.embedding, prepared.engine
+        if self._director is not None:
+            self._director.lend(self.embedding, self._tuned)
         if self.live is not None:
             self.live.embedding = self.embedding
+        if prepared.notice:
+            self.said.emit(prepared.notice, "warning")
         self.portrait_changed.emit(self.entry)
         self._begin()
 
@@ -179,7 +197,7 @@ class Session(QObject):
         """The show, if all is there."""
         if self._equipment is None or self.embedding is None or self.live is not None:
             return
-        if self.embedding.engine != self._equipment.engine.name:
+        if self._tuned is None and self.embedding.engine != self._equipment.engine.name:
             return  # another engine was chosen, and the portrait is being prepared for it
         from puppet.direction import Director
         from puppet.live import Live
@@ -187,6 +205,7 @@ class Session(QObject):
 
         settings, equipment = self.settings, self._equipment
         director = Director(equipment.engine, settings.framing)
+        director.lend(self.embedding, self._tuned)
         controls = replace(settings.motion.controls, freeze=self.frozen)
         retargeter = Retargeter(mode=settings.motion.mode, calibration=equipment.calibration, controls=controls)
         self._director, self.source, self.camera = director, equipment.source, equipment.opened.camera

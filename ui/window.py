@@ -81,7 +81,9 @@ class Window(QMainWindow):
         self._bar = Toolbar(self._actions, self._picker)
         self._stage = Stage(self.session)
         self._watch = Watch(self.session, self._stage.banner)
-        self._strip = PortraitStrip(self.session.library, load_engine=self.session.load_engine)
+        self._strip = PortraitStrip(
+            self.session.library, load_engine=self.session.load_engine, tuning=self.session.tuning
+        )
         self._controls = ControlsPanel(settings)
         self._calibration = CalibrationPanel(overlay_opacity=settings.view.overlay_opacity)
         self._status = StatusLine()
@@ -266,6 +268,8 @@ class Window(QMainWindow):
         live = self.session.live
         if live is not None and live.economy:
             return tr("a slow computer: {economy}").format(economy=tr(live.economy))
+        if self.session.is_tuned:
+            return tr("tuned to this person")
         return tr("the best that runs here") if self._settings.engine.name == "auto" else tr("as you chose")
 
     # Qt's events.
