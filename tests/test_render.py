@@ -165,7 +165,8 @@ def test_stopped_in_the_middle_keeps_what_was_done(
 
     monkeypatch.setattr("engines.warp.WarpEngine", Stopped)
     out = tmp_path / "out.mp4"
-    assert main(["render", str(PORTRAIT), str(asset("sample.motion")), str(out), "--size", "128"]) == 130
+    command = ["render", str(PORTRAIT), str(asset("sample.motion")), str(out), "--size", "128", "--engine", "warp"]
+    assert main(command) == 130
     assert capsys.readouterr().err == f"puppet: Stopped; {out} holds the first 9 frames.\n"
     assert sum(1 for _ in VideoFile(out)) == 9
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
