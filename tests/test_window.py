@@ -42,6 +42,7 @@ from puppet.video import VideoFile
 from ui import app, language, theme
 from ui.bridge import Background, Inbox
 from ui.outputs import Outputs
+from ui.selfview import SelfView
 from ui.session import Session
 from ui.stage import Stage
 from ui.window import Window
@@ -224,6 +225,13 @@ def test_camera_is_seen_in_the_self_view_alone(open_window: Open, qtbot: QtBot, 
     assert marks(snapshot) == 0
     with av.open(str(films(tmp_path, "puppet*.mp4")[0])) as film:
         assert all(marks(frame.to_ndarray(format="rgb24").astype(float)) == 0 for frame in film.decode(video=0))
+
+
+def test_self_view_has_the_shape_of_the_camera_s_picture(open_window: Open, qtbot: QtBot) -> None:
+    window = open_window(Paced(Pictures30(np.full((90, 160, 3), MARK, np.uint8))))
+    qtbot.keyClick(window, Qt.Key.Key_E)
+    view = window.findChild(SelfView)
+    wait_for(qtbot, lambda: view.width() / view.height() == pytest.approx(16 / 9, rel=0.02))
 
 
 def test_number_keys_swap_the_portrait(open_window: Open, qtbot: QtBot, sample: Source, kept: Kept) -> None:

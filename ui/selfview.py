@@ -47,7 +47,10 @@ class SelfView(QWidget):
 
     def show_face(self, frame: Frame | None, face: Landmarks | None) -> None:
         """The camera's newest picture, if it has one, and what was found in it."""
+        former = self._shape()
         self._frame, self._face = frame, face
+        if self._shape() != former:
+            self.place()
         self.update()
 
     def place(self) -> None:
