@@ -21,6 +21,7 @@ from puppet.settings import cache_dir
 from puppet.types import PuppetError
 
 KIND: Final = "puppet-tuned-1"
+MADE: Final = "one that puppet finetune made"
 CONSTANT: Final = "generator.P.weight"  # 0 once tuned: psi is the bias alone, of this one person
 GRAPHS: Final = ("embed", "repaint", "repaint-fp16")
 MOST_UNFOLDED: Final = 8  # of 12 MB each
@@ -63,9 +64,9 @@ class Tuned:
                 about = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except (OSError, SafetensorError) as error:
-            raise TunedError(f"{path} cannot be read as a tuned file ({error}); {again}") from error
+            raise TunedError(f"{path} cannot be read as a tuned file ({error}); give {MADE}.") from error
         if about.get("kind") != KIND:
-            raise TunedError(f"{path} is no tuned file; {again}")
+            raise TunedError(f"{path} is no tuned file; give {MADE}.")
         if about["portrait"] != digest(portrait):
             raise TunedError(f"{path} was tuned to another picture than {portrait}; give that one, or {again}")
         if about["weights"] != digest(base):
