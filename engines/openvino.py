@@ -1,22 +1,14 @@
-"""Runs our networks with OpenVINO, the fastest on a CPU: in bfloat16 by itself where the CPU multiplies such matrices.
-
-Its Python package would import a module that reports usage to its vendor; it does without, and so do we.
-"""
+"""Runs our networks with OpenVINO, the fastest on a CPU: by itself in bfloat16 where that is multiplied."""
 
 from __future__ import annotations
 
 import os
-import sys
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # not importable from now on
-
-import openvino  # noqa: E402
-
-from engines.runner import check_inputs, graph_of, unreadable  # noqa: E402
-from puppet.types import Closing, Floats, Image  # noqa: E402
+from engines.runner import check_inputs, graph_of, unreadable
+from puppet.openvino_core import core
+from puppet.types import Closing, Floats, Image
 
 Precision = Literal["f32", "bf16"]
 
@@ -59,18 +51,12 @@ class OpenVINOCritic(Closing):
         """Nothing is held but memory."""
 
 
-@cache
-def _core() -> openvino.Core:
-    """One for as long as the program runs: with the last one go its libraries, in which signals would still end."""
-    return openvino.Core()
-
-
 def _request(path: Path, name: str, *, precision: Precision | None) -> Any:
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(os.cpu_count() or 1)}
     if precision:
         options["INFERENCE_PRECISION_HINT"] = precision
     try:
-        compiled = _core().compile_model(str(graph_of(path, name)), "CPU", options)
+        compiled = core().compile_model(str(graph_of(path, name)), "CPU", options)
     except RuntimeError as error:
         raise unreadable(path, str(error).strip().splitlines()[-1]) from None
     check_inputs(path, name, [each.any_name for each in compiled.inputs])

@@ -51,19 +51,24 @@ class Similarity(NamedTuple):
         return mapped
 
 
-def fit_similarity(source: Array, target: Array, *, rotation: Array | None = None) -> Similarity:
+def fit_similarity(
+    source: Array, target: Array, *, rotation: Array | None = None, weights: Array | None = None
+) -> Similarity:
     """The similarity that lays (N, D) `source` over `target` with least squares (Umeyama 1991, eq. 40-42).
 
-    A `rotation` that is known otherwise is taken as it is; scale and shift are then the best for it.
+    A `rotation` that is known otherwise is taken as it is; scale and shift are then the best for it. (N,) `weights`
+    say how much each point counts.
     """
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    source_mean, target_mean = (np.average(each, axis=0, weights=weights) for each in (source, target))
     source, target = source - source_mean, target - target_mean
+    counted = target if weights is None else target * weights[:, None]
     if rotation is None:
-        left, _, right = np.linalg.svd(target.T @ source)
+        left, _, right = np.linalg.svd(counted.T @ source)
         signs = np.ones(len(left))
         signs[-1] = np.sign(np.linalg.det(left) * np.linalg.det(right)) or 1.0
         rotation = (left * signs) @ right
-    scale = float(np.sum(target * (source @ rotation.T)) / np.square(source).sum())
+    squares = np.square(source) if weights is None else np.square(source) * weights[:, None]
+    scale = float(np.sum(counted * (source @ rotation.T)) / squares.sum())
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 

@@ -10,17 +10,14 @@ from typing import Protocol, Self
 
 from puppet.camera import Paced, Webcam, cameras
 from puppet.economy import FOLLOW_LESS, LEVELS, PAINT_LESS, Economy, foreseen
+from puppet.lazy_tracker import LazyTracker
 from puppet.motion import Retargeter
 from puppet.pipeline import STOP_TIMEOUT_S, MotionSink, Pipeline
 from puppet.recording import Recording
 from puppet.settings import asset
 from puppet.timings import Timings
-from puppet.tracking import FaceTracker
 from puppet.types import Calibration, Closing, Engine, Frame, Image, Landmarks, Motion, PortraitEmbedding, Sink
 from puppet.video import CameraError, VideoFile
-from puppet.workers import Call
-
-LOADING_S = 1.0  # what closing waits for a tracker that is just being loaded
 
 
 class Source(Closing, Protocol):
@@ -101,7 +98,7 @@ class Live:
         self._economy = Economy()
         self._followed: tuple[Landmarks, ...] = ()  # the last two faces that were tracked, one after the other
         self._looked = False  # at the last picture
-        self._loading: Call[FaceTracker] | None = None  # once a picture needs it: recorded motion does not
+        self._tracker = LazyTracker()
         self._pipeline = Pipeline(
             source, track=self._track, retarget=self._retarget, animate=self._animate, sinks=sinks
         )
@@ -165,9 +162,8 @@ class Live:
     def close(self) -> None:
         self._source.close()  # first: the camera's thread may be waiting for a picture
         self._pipeline.stop()
-        if self._loading is not None and "tracker" not in self._pipeline.hanging:
-            self._loading.wait(LOADING_S)
-            self._loading.abandon()
+        if "tracker" not in self._pipeline.hanging:
+            self._tracker.close()
 
     def __enter__(self) -> Self:
         self._pipeline.start()
@@ -179,14 +175,10 @@ class Live:
         self.close()
 
     def _track(self, frame: Frame) -> Landmarks | None:
-        if self._loading is None:
-            self._loading = Call("tracker's loading", FaceTracker, discard=lambda tracker: tracker.close())
-        if not self._loading.wait(0):
-            return None
         if self._economy.level >= FOLLOW_LESS and len(self._followed) == 2 and self._looked:
             self._looked = False
             return foreseen(self._followed, index=frame.index, time_ns=frame.time_ns)
-        face = self._loading.result()(frame)
+        face = self._tracker(frame)
         self._looked = True
         self._followed = (*self._followed[-1:], face) if face is not None else ()
         return face

@@ -42,15 +42,18 @@ class OneEuro:
         self._time_ns: int | None = None
         self._value = self._speed = np.zeros(0)
 
-    def __call__(self, sample: Array, *, time_ns: int, amount: float = 1.0) -> Array:
-        """Filter one sample; `amount` 0 lets it through unchanged, 1 is the setting, 2 halves the cut-off."""
+    def __call__(self, sample: Array, *, time_ns: int, amount: float = 1.0, unit: float = 1.0) -> Array:
+        """Filter one sample; `amount` 0 lets it through unchanged, 1 is the setting, 2 halves the cut-off.
+
+        `unit` is the length in the samples' unit in which speed is told.
+        """
         if self._time_ns is None or amount <= 0.0:
             self._value, self._speed = sample.astype(np.float64), np.zeros(sample.shape)
         elif time_ns > self._time_ns:
             dt_s = (time_ns - self._time_ns) * 1e-9
             speed = (sample - self._value) / dt_s
             self._speed = self._speed + _share(DERIVATIVE_CUTOFF_HZ, dt_s) * (speed - self._speed)
-            cutoff_hz = self._smoothness.rest_hz + self._smoothness.per_speed * np.abs(self._speed)
+            cutoff_hz = self._smoothness.rest_hz + self._smoothness.per_speed / unit * np.abs(self._speed)
             self._value = self._value + _share(cutoff_hz / amount, dt_s) * (sample - self._value)
         else:
             return self._value

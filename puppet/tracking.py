@@ -1,7 +1,7 @@
 """Finding and following a face: pictures in, 478 landmarks, 52 blendshapes and the head's pose out.
 
 This is the only module that runs MediaPipe's tasks. Its graph runs synchronously on the CPU; one tracker
-belongs to one thread at a time.
+belongs to one thread at a time. Once a face is found, `puppet.follower` follows it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from puppet import mediapipe_parts as mediapipe
 from puppet.types import Closing, Floats, Frame, Image, Landmarks, PuppetError
+
+if TYPE_CHECKING:
+    from puppet.follower import Follower
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +37,11 @@ MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff
 SETTLING_PASSES = 5
 SETTLING_STEP_MS = 1000  # long enough for the graph's own smoothing to let go of the former pass
 
-# The graph smooths its points by their times: at 30 fps they trail a moving face by 0.4 to 1.1 px of 256. Told that
+# Points are smoothed by their times: at 30 fps they trail a moving face by 0.4 to 1.1 px of 256. Told that
 # ten times as much time goes by, they trail by 0.3 to 0.6 px; smoothing is motion's job, where the user can set it.
 CLOCK_STRETCH = 10
+
+NS_PER_MS = 1_000_000
 
 _CHATTER = re.compile(rb"[IWE]\d{4} [\d:.]+ |INFO: Created TensorFlow|WARNING: All log messages before absl::")
 _stderr_lock = threading.Lock()
@@ -94,35 +99,58 @@ class _Holder(Closing):
 
 
 class FaceTracker(_Holder):
-    """Follows one face through a stream of frames, up to `faces` being in sight.
+    """Follows one face through a stream of frames, up to `faces` being in sight when it appears.
 
     A frame without a face gives None. A face that appears is looked at several times, so that the points of its
     first frame are as good as those of later ones. Frames' times may repeat or jump back (a clip that starts again).
+    Without a `follower`, which takes some time to load, following takes twice as long.
     """
 
-    def __init__(self, *, faces: int = 1) -> None:
+    def __init__(self, *, faces: int = 1, follower: bool = True) -> None:
         self._landmarker = _Landmarker(faces=faces, video=True)
+        self._follower = load_follower() if follower else None
         self._last_ms = 0
         self._shift_ms = 0
         self._followed: Landmarks | None = None
 
     def __call__(self, frame: Frame) -> Landmarks | None:
+        if self._followed is not None and self._follower:
+            self._followed = self._follower(frame, time_ns=self._rising_ms(frame, step_ms=1) * NS_PER_MS)
+            if self._followed is None:
+                self._find(frame, step_ms=1)  # where the graph saw it last: now it will search the whole picture
+        if self._followed is None or not self._follower:
+            self._followed = self._found(frame)
+        return self._followed
+
+    def follow_with(self, follower: Follower | None) -> None:
+        """From the next frame on. In the thread that tracks."""
+        self._follower = follower
+        if follower and self._followed:
+            follower.start(self._followed, time_ns=self._last_ms * NS_PER_MS)
+
+    def _found(self, frame: Frame) -> Landmarks | None:
+        """By the graph; a face that was not there before is settled, and the follower told of it."""
         appeared = self._followed is None
         found = self._find(frame, step_ms=1)
         if found and appeared:
             for _ in range(SETTLING_PASSES):
                 found = self._find(frame, step_ms=SETTLING_STEP_MS) or found
-        self._followed = _choose(found, self._followed)
-        return self._followed
+        face = _choose(found, self._followed)
+        if face and self._follower:
+            self._follower.start(face, time_ns=self._last_ms * NS_PER_MS)
+        return face
 
     def _find(self, frame: Frame, *, step_ms: int) -> list[Landmarks]:
-        """The graph wants strictly rising times: when the frames' do not, the clock is shifted by what is missing."""
-        time_ms = CLOCK_STRETCH * frame.time_ns // 1_000_000 + self._shift_ms
+        found = self._landmarker.find(frame.image, time_ms=self._rising_ms(frame, step_ms=step_ms))
+        return [replace(face, index=frame.index, time_ns=frame.time_ns) for face in found]
+
+    def _rising_ms(self, frame: Frame, *, step_ms: int) -> int:
+        """Smoothing wants strictly rising times: when the frames' do not, the clock is shifted by what is missing."""
+        time_ms = CLOCK_STRETCH * frame.time_ns // NS_PER_MS + self._shift_ms
         missing_ms = max(0, self._last_ms + step_ms - time_ms)
         self._shift_ms += missing_ms
         self._last_ms = time_ms + missing_ms
-        found = self._landmarker.find(frame.image, time_ms=self._last_ms)
-        return [replace(face, index=frame.index, time_ns=frame.time_ns) for face in found]
+        return self._last_ms
 
 
 class FaceDetector(_Holder):
@@ -149,7 +177,7 @@ def settle(image: Image, *, primer: Image | None = None) -> Landmarks | None:
 
     The `primer` is the same picture in a treatment that shows the face more clearly: it is where to look first.
     """
-    with FaceTracker() as tracker:
+    with FaceTracker(follower=False) as tracker:
         primed = tracker(Frame(primer, 0, 0)) if primer is not None else None
         settled = tracker(Frame(image, 0, 0))
         for _ in range(SETTLING_PASSES if primed is not None else 0):
@@ -160,6 +188,18 @@ def settle(image: Image, *, primer: Image | None = None) -> Landmarks | None:
 def face_width_px(face: Landmarks) -> float:
     """The larger side of the box around all points."""
     return float(np.ptp(face.points[:, :2], axis=0).max())
+
+
+def load_follower() -> Follower | None:
+    """For a FaceTracker; None, and a word about it, where the graph has to do it all."""
+    try:
+        from puppet.follower import Follower
+
+        return Follower()
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        logger.warning("OpenVINO cannot follow the face (%s); MediaPipe does, which takes twice the time.", reason)
+        return None
 
 
 def _landmarks(points: Any, blendshapes: Any, pose: Any, *, width_px: int, height_px: int) -> Landmarks:

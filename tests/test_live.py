@@ -19,6 +19,7 @@ from puppet.settings import asset
 from puppet.types import Frame, Image, Landmarks, Motion, Portrait, PortraitEmbedding
 
 PATIENCE_S = 20.0
+FOLLOWER = object()
 
 
 class Camera:
@@ -72,8 +73,10 @@ class Tracker:
     may_load: threading.Event
     may_answer: threading.Event
 
-    def __init__(self) -> None:
+    def __init__(self, *, follower: bool) -> None:
         assert Tracker.may_load.wait(PATIENCE_S)
+        assert not follower  # it would be waited for
+        self.followers: list[object] = []
         self.asked = threading.Event()
         self.closed = False
         Tracker.made.append(self)
@@ -83,6 +86,9 @@ class Tracker:
         assert Tracker.may_answer.wait(PATIENCE_S)
         assert not self.closed
         return replace(_face(), index=frame.index, time_ns=frame.time_ns)
+
+    def follow_with(self, follower: object) -> None:
+        self.followers.append(follower)
 
     def close(self) -> None:
         self.closed = True
@@ -95,7 +101,8 @@ def _face() -> Landmarks:
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Tracker.made, Tracker.may_load, Tracker.may_answer = [], threading.Event(), threading.Event()
-    monkeypatch.setattr("puppet.live.FaceTracker", Tracker)
+    monkeypatch.setattr("puppet.lazy_tracker.FaceTracker", Tracker)
+    monkeypatch.setattr("puppet.lazy_tracker.load_follower", lambda: FOLLOWER)
     yield
     Tracker.may_load.set()
     Tracker.may_answer.set()
@@ -130,11 +137,13 @@ def test_portrait_lives_before_the_tracker_is_loaded(live: Live, engine: Engine)
         Tracker.may_answer.set()
         Tracker.may_load.set()
         wait_until(lambda: live.face_in_sight)
+        wait_until(lambda: bool(Tracker.made[0].followers))
+    assert Tracker.made[0].followers == [FOLLOWER]  # once
     assert [each.closed for each in Tracker.made] == [True]
 
 
 def test_tracker_that_comes_too_late_is_closed(live: Live, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("puppet.live.LOADING_S", 0.0)
+    monkeypatch.setattr("puppet.lazy_tracker.LOADING_S", 0.0)
     with live:
         wait_until(lambda: bool(engine.motions))
     Tracker.may_load.set()

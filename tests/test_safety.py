@@ -23,8 +23,7 @@ import pytest
 from PIL import Image as Pictures
 
 from engines.warp import WarpEngine
-from puppet import live as live_module
-from puppet import stream
+from puppet import lazy_tracker, stream
 from puppet.live import Live
 from puppet.motion import Retargeter
 from puppet.portrait import prepare
@@ -121,7 +120,7 @@ class FailingEngine(WarpEngine):
 
 class FailingTracker(FaceTracker):
     def __init__(self, fails: Condition) -> None:
-        super().__init__()
+        super().__init__(follower=False)
         self._fails = fails
 
     def __call__(self, frame: Frame) -> Landmarks | None:
@@ -294,7 +293,7 @@ def test_a_part_fails(
         return len(outputs.window.images) > 5 and len(outputs.seen["stream"]) > 5
 
     if part == "tracker":
-        monkeypatch.setattr(live_module, "FaceTracker", lambda: FailingTracker(fails))
+        monkeypatch.setattr(lazy_tracker, "FaceTracker", lambda follower: FailingTracker(fails))
     camera = MarkedCamera(pictures, fails=fails) if part == "camera" else MarkedCamera(pictures)
     with FailingEngine(fails) if part == "engine" else WarpEngine() as engine:
         live = show(
@@ -311,8 +310,11 @@ def test_a_part_fails(
 
 
 def test_motion_file_has_no_room_for_a_picture(pictures: list[Image], portrait: Portrait, outputs: Outputs) -> None:
+    def until(live: Live) -> bool:
+        return outputs.motion.frame_count > 20 and live.face_in_sight
+
     with WarpEngine() as engine:
-        show(outputs, MarkedCamera(pictures), engine, portrait, until=lambda live: outputs.motion.frame_count > 20)
+        show(outputs, MarkedCamera(pictures), engine, portrait, until=until)
     magic, header, packed = outputs.motion.path.read_bytes().split(b"\n", 2)
     assert magic == b"puppet-motion 1"
     described = json.loads(header)
