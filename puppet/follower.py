@@ -63,7 +63,7 @@ class Follower:
         `time_ns` is what the smoothing goes by; it must rise.
         """
         points, presence = self._look(frame.image)
-        if presence < PRESENT:
+        if not presence >= PRESENT:  # nor where it is not a number
             return None
         self._last = points
         size_px = float(np.ptp(points[:, :2], axis=0).mean())

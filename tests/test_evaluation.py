@@ -68,12 +68,14 @@ def test_warp_engine_follows(summaries: dict[str, Summary]) -> None:
     assert warp.roll > 0.9
     assert warp.mouth > 0.9
     assert warp.identity_ratio > 0.9
+    assert 0.95 < warp.likeness < 1
 
 
 def test_more_shots_come_nearer(summaries: dict[str, Summary]) -> None:
     one, several = summaries["warp"], summaries["several"]
     assert several.lpips < 0.9 * one.lpips
     assert several.psnr > one.psnr
+    assert several.likeness > one.likeness
 
 
 def test_models_are_judged_in_their_training_form(data: Path, tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_table_has_a_row_for_each_number_of_pictures(summaries: dict[str, Summar
         *(("tuned", 8), ("tuned", 32)),
     ]
     head, *lines = table.as_text(list(summaries.values())).splitlines()
-    assert head.split() == ["T", "FID", "SSIM", "LPIPS", "identity"]
+    assert head.split() == ["T", "FID", "SSIM", "LPIPS", "identity", "likeness"]
     assert [line.split("  ")[0] for line in lines] == ["doing nothing", "warp engine", "several engine"]
     assert len({len(line) for line in (head, *lines)}) == 1
 

@@ -62,6 +62,7 @@ class Score:
     roll: float
     identity: float  # dlib's cosine with the portrait,
     identity_true: float  # and that of the true frames
+    likeness: float  # that with the true frame beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Summary:
     roll: float
     identity: float  # dlib's cosine with the portrait,
     identity_ratio: float  # and its ratio to that of the true frames
+    likeness: float  # that with the true frame beside it
 
 
 class Judge:
@@ -230,12 +232,12 @@ def _retracked(portrait: Image, images: metrics.Images) -> list[Landmarks | None
 def _face_figures(both: Sequence[tuple[_Described, _Described]], portrait: Floats) -> dict[str, float]:
     """Those of `Score` that compare faces, each of a painted and a true frame; not numbers if there are none."""
     if not both:
-        names = ("landmarks_px", "mouth", "eyes", "gaze", "yaw", "pitch", "roll", "identity", "identity_true")
-        return dict.fromkeys(names, float("nan"))
+        names = ("landmarks_px", "mouth", "eyes", "gaze", "yaw", "pitch", "roll")
+        return dict.fromkeys((*names, "identity", "identity_true", "likeness"), float("nan"))
     sides = list(zip(*both, strict=True))
     points = [np.stack([each.face.points for each in side]) for side in sides]
     angles = [metrics.head_angles(np.stack([each.face.pose for each in side])) for side in sides]
-    identities = [identity_similarity(np.stack([each.descriptor for each in side]), portrait[None]) for side in sides]
+    descriptors = [np.stack([each.descriptor for each in side]) for side in sides]
     turns = {
         name: metrics.correlation(angles[0][:, axis], angles[1][:, axis])
         for axis, name in enumerate(("yaw", "pitch", "roll"))
@@ -245,8 +247,9 @@ def _face_figures(both: Sequence[tuple[_Described, _Described]], portrait: Float
         "mouth": metrics.correlation(*(metrics.mouth_opening(p) for p in points)),
         "eyes": metrics.correlation(*(metrics.eye_opening(p).mean(axis=1) for p in points)),
         "gaze": metrics.correlation(*(metrics.gaze(p)[:, 0] for p in points)),
-        "identity": float(identities[0].mean()),
-        "identity_true": float(identities[1].mean()),
+        "identity": float(identity_similarity(descriptors[0], portrait[None]).mean()),
+        "identity_true": float(identity_similarity(descriptors[1], portrait[None]).mean()),
+        "likeness": float(identity_similarity(*descriptors).mean()),
     }
 
 
@@ -280,4 +283,5 @@ def _summary(contestant: Contestant, scores: Sequence[Score], fid: float) -> Sum
         roll=median("roll"),
         identity=mean("identity"),
         identity_ratio=mean("identity") / mean("identity_true"),
+        likeness=mean("likeness"),
     )

@@ -52,8 +52,12 @@ def contestants(
 
 
 def as_text(summaries: Sequence[Summary]) -> str:
-    """The table's columns, aligned; FID in VGG16's features, LPIPS-AlexNet, identity as dlib's cosine."""
-    rows = [("", "T", "FID", "SSIM", "LPIPS", "identity")]
+    """The table's columns, aligned.
+
+    FID is of VGG16's features, LPIPS of AlexNet's; dlib's cosine is the identity with the portrait, and the likeness
+    with the true frame.
+    """
+    rows = [("", "T", "FID", "SSIM", "LPIPS", "identity", "likeness")]
     rows += [
         (
             TITLES.get(each.engine, f"{each.engine} engine"),
@@ -62,6 +66,7 @@ def as_text(summaries: Sequence[Summary]) -> str:
             f"{each.ssim:.3f}",
             f"{each.lpips:.3f}",
             f"{each.identity:.3f}",
+            f"{each.likeness:.3f}",
         )
         for each in summaries
     ]
