@@ -21,6 +21,7 @@ from puppet.headpose import fit_similarity
 from puppet.types import Floats
 
 GRID = 64  # nodes along each side of the region
+NEAR = 6  # nodes around the face, where the spline bends sharply, too
 REGION_FACES = 3.4  # side of the region that moves, in face sizes
 SMOOTHNESS = 2e-4  # of the spline: landmarks are noisy by a fraction of a pixel
 # Newton's steps: the share of the displacement that each solves for. Where the flow stretches hard, each starts near
@@ -47,6 +48,22 @@ FACE_CONTROLS = np.array(sorted(set(range(468)) - set(_INSIDE_LIPS) - _LIDS))
 _SKULL_SHARE = (0.7 * np.isin(FACE_CONTROLS, facemesh.FOREHEAD))[:, None]
 
 _NODES = np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).astype(np.float32)
+
+
+def _between() -> Floats:
+    """(GRID, F) by which values at _FAR give those at all nodes: cubics through the four around (Lagrange)."""
+    weights = np.zeros((GRID, len(_FAR)))
+    for node in range(GRID):
+        first = int(np.clip(node // 2 - 1, 0, len(_FAR) - 4))
+        four = _FAR[first : first + 4]
+        for own, place in enumerate(four):
+            others = np.delete(four, own)
+            weights[node, first + own] = np.prod((node - others) / (place - others))
+    return weights.astype(np.float32)
+
+
+_FAR = np.append(np.arange(0, GRID, 2), GRID - 1)
+_BETWEEN = _between()
 _NO_SECOND_MAP = np.empty((0, 0), np.float32)
 
 
@@ -165,6 +182,33 @@ def spline_basis(controls: Floats, at: Floats, *, noise: Floats, unit_px: float)
     return (rows @ inverse).astype(np.float32)
 
 
+class Spline:
+    """`spline_basis` where the face bends it, and elsewhere every second node, between which it is smooth.
+
+    For a basis of all nodes hardly fits a cache, and to read it is most of the work.
+    """
+
+    def __init__(self, basis: Floats, points: Floats, shape: tuple[int, ...]) -> None:
+        """Of the `basis` (GRID * GRID, N), for landmarks (478, 3) px of a region of `shape` (h, w, …)."""
+        nodes = points[:, 1::-1] * (GRID / np.array(shape[:2]))
+        low = np.clip(np.floor(nodes.min(axis=0)) - NEAR, 0, GRID).astype(int)
+        high = np.clip(np.ceil(nodes.max(axis=0)) + NEAR, low, GRID).astype(int)
+        self._near = np.s_[low[0] : high[0], low[1] : high[1]]
+        self._size = (*(high - low).tolist(), 2)
+        all_nodes = basis.reshape(GRID, GRID, -1)
+        near, far = all_nodes[self._near], all_nodes[np.ix_(_FAR, _FAR)]
+        self._rows = np.concatenate([part.reshape(-1, basis.shape[1]) for part in (far, near)])
+
+    def __call__(self, shifts: Floats) -> Floats:
+        """(GRID, GRID, 2) px: where each node goes when the controls go by `shifts` (N, 2) px."""
+        moved = self._rows @ shifts
+        count = len(_FAR)
+        far, near = moved[: count * count].reshape(count, count, 2), moved[count * count :]
+        field: Floats = _BETWEEN @ (_BETWEEN @ far.reshape(count, -1)).reshape(GRID, count, 2)
+        field[self._near] = near.reshape(self._size)
+        return field
+
+
 def border_window(region: tuple[slice, slice], shape: tuple[int, ...]) -> Floats:
     """(GRID, GRID, 1): 1 inside, 0 at those edges of the region that are not the edges of the picture of `shape`."""
     ramp = np.clip(np.arange(GRID) / (GRID * 0.12), 0, 1)
@@ -175,9 +219,9 @@ def border_window(region: tuple[slice, slice], shape: tuple[int, ...]) -> Floats
     return np.outer(*sides).astype(np.float32)[..., None]
 
 
-def sample(picture: NDArray[Any], at: Floats, *, border: int) -> NDArray[Any]:
+def sample(picture: NDArray[Any], at: Floats, *, border: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """`picture` (H, W, C) at the places `at` (h, w, 2) px, bilinear; `border` is OpenCV's rule for beyond the edge."""
-    return cv2.remap(picture, at, _NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=border)
+    return cv2.remap(picture, at, _NO_SECOND_MAP, cv2.INTER_LINEAR, dst=out, borderMode=border)
 
 
 def unfold(forward: Floats, step_px: tuple[float, float]) -> Floats:

@@ -46,10 +46,12 @@ def over(person: Image, background: Image) -> Image:
     if background.shape[2] == 3:
         painted = background.copy()
         cv2.copyTo(colour, matte, painted)
-        rim = np.flatnonzero(cv2.inRange(matte, 1, 254) > 0)  # few pixels: elsewhere it is the one or the other
-        under, cover = background.reshape(-1, 3)[rim].astype(np.float32), matte.ravel()[rim, None] * np.float32(1 / 255)
-        mixed = under + cover * (colour.reshape(-1, 3)[rim] - under)
-        painted.reshape(-1, 3)[rim] = (mixed + 0.5).astype(np.uint8)
+        rim = np.flatnonzero(cv2.inRange(matte, 1, 254).view(bool))  # few: elsewhere it is the one or the other
+        under, above = (np.take(each.reshape(-1, 3), rim, axis=0).astype(np.float32) for each in (background, colour))
+        above -= under
+        above *= matte.ravel()[rim, None] * np.float32(1 / 255)
+        above += under + np.float32(0.5)
+        painted.reshape(-1, 3)[rim] = above.astype(np.uint8)
         return painted
     cover = matte * np.float32(1 / 255)
     alpha = cover + (1 - cover) * background[..., 3] * np.float32(1 / 255)

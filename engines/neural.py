@@ -7,8 +7,8 @@ resolution, so that skin and canvas keep their texture. Where nothing moved, not
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from engines import EngineUnavailable, pace, runner
-from engines.geometry import COARSE_PX, SIDE_PX, Crop, head_motion, seen_by_network
+from engines.geometry import SIDE_PX, Crop, head_motion, seen_by_network
 from engines.realism import Realism
+from engines.repair import Repair
 from engines.warp import WarpEngine
 from engines.weights import FOLDER, WeightsError
 from puppet.motion import target_points
@@ -86,8 +87,9 @@ class NeuralEngine(Closing):
             self._face = _unpack(embedding, self._warp)
         face = self._face
         output = self._warp.paint(face.warped, target, time_ns=time_ns)
-        self._newest = output, target, embedding.portrait
+        newest = output, target, embedding.portrait
         if self.frugal:
+            self._newest = newest
             return output
         picture = output if output.shape[2] == 3 else np.ascontiguousarray(output[..., :3])  # some backdrops have alpha
         points = face.crop.to_square(target)
@@ -96,10 +98,11 @@ class NeuralEngine(Closing):
         head, features = face.origin(self._warp.shares, points)
         flow, residual = self._runner.repair(seen, head, psi=face.psi, features=features)
         cover = _touched(square, face.rest) * face.seam
-        residual = residual * _room(seen)[..., None]
-        _repair(picture[face.crop.slices], flow, residual, cover=cover)
+        residual = np.asarray(cv2.multiply(residual, cv2.merge([_room(seen)] * 3)), np.float32)
+        face.repair(picture[face.crop.slices], flow, residual, cover=cover)
         if picture is not output:
             output[..., :3] = picture
+        self._newest = newest  # not before it is whole: another thread may ask how real it looks
         return output
 
     def realism(self) -> float | None:
@@ -151,8 +154,9 @@ class _Face:
     points: Floats  # (K, 478, 3) px of the square, of each picture
     rest: Image  # (256, 256, 3): the square of the picture at rest
     seam: Floats  # (256, 256)
+    repair: Repair
     psi: Floats  # (1, …)
-    features: Floats  # (K, 64, 64, 64), of each picture
+    features: tuple[Floats, ...]  # (1, 64, 64, 64), of each picture
 
     def origin(self, shares: Floats, target: Floats) -> tuple[Floats, Floats]:
         """Head motion and features (1, 64, 64, 64) with regard to the pictures, in these shares (K,), that moved.
@@ -160,9 +164,15 @@ class _Face:
         Those of another picture would tell the network of a motion that never was, and it would undo it.
         """
         shown = np.flatnonzero(shares)
-        heads = np.stack([head_motion(self.points[index], target) for index in shown])
-        mixed = np.tensordot(shares[shown], heads, axes=1), np.tensordot(shares[shown], self.features[shown], axes=1)
-        return mixed[0], mixed[1][None]
+        heads = [head_motion(self.points[index], target) for index in shown]
+        if len(shown) == 1:  # as it is: a runner need not take in anew what it has
+            return heads[0], self.features[shown[0]]
+        features = [self.features[index] for index in shown]
+        return _mixed(shares[shown], heads), _mixed(shares[shown], features)
+
+
+def _mixed(shares: Floats, arrays: Sequence[Floats]) -> Floats:
+    return np.asarray(np.tensordot(shares, np.stack(arrays), axes=1), np.float32)
 
 
 def sights(warped: PortraitEmbedding, warp: WarpEngine) -> list[tuple[Image, Floats]]:
@@ -196,8 +206,9 @@ def _unpack(embedding: PortraitEmbedding, warp: WarpEngine) -> _Face:
         points=np.stack([crop.to_square(points) for points in _points(embedding)]),
         rest=crop.cut(rest),
         seam=_seam(crop, portrait.landmarks),
+        repair=Repair(crop.side),
         psi=np.asarray(embedding.tensors["psi"], np.float32),
-        features=np.asarray(embedding.tensors["features"], np.float32),
+        features=tuple(np.asarray(embedding.tensors["features"], np.float32)[:, None]),
     )
 
 
@@ -233,21 +244,3 @@ def _seam(crop: Crop, face: Landmarks) -> Floats:
         last = ramp[::-1] if start + crop.side < length else np.ones_like(ramp)
         sides.append(first * last)
     return np.outer(*sides).astype(np.float32)
-
-
-def _repair(square: Image, flow: Floats, residual: Floats, *, cover: Floats) -> None:
-    """Lay the network's repair over the square of the picture (side, side, 3), in place; cover (256, 256) 0..1."""
-    side = len(square)
-    size = (side, side)
-    coarse = cv2.resize(cover, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
-    shift = cv2.resize(flow * (coarse * (side / SIDE_PX))[..., None], size, interpolation=cv2.INTER_LINEAR)
-    moved = cv2.remap(square, shift + _pixels(side), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    added = cv2.resize(residual * (cover * 255)[..., None], size, interpolation=cv2.INTER_LINEAR)
-    cv2.add(moved, added, dst=square, dtype=cv2.CV_8U)
-
-
-@lru_cache(maxsize=2)
-def _pixels(side: int) -> Floats:
-    """(side, side, 2): x and y of each pixel."""
-    line = np.arange(side, dtype=np.float32)
-    return np.dstack(np.meshgrid(line, line))

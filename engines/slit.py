@@ -7,7 +7,7 @@ the opening is painted by `engines.eyes` or `engines.mouth`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from puppet.facemesh import Indices
 from puppet.types import Floats
 
 COLUMNS = 192  # samples along the slit, finer than the pixels of a mouth in a 1024 px picture
+_ALONG = np.linspace(0, 1, COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,17 @@ class Opening:
     mask: Floats  # (h, w) 0..1, 1 in the opening, with a soft edge of about a pixel
     seam: Floats  # (h, w) 0..1, 1 where the skin of either edge meets and neighbouring pixels come from far apart
 
+    def inside(self) -> Opening | None:
+        """The same on the smallest box that has all of `mask`; None if it is shut."""
+        left, top, width, height = cv2.boundingRect((self.mask > 0).view(np.uint8))
+        if width == 0:
+            return None
+        part = np.s_[top : top + height, left : left + width]
+        rows, columns = self.box
+        first = rows.start + top, columns.start + left
+        arrays = {field.name: getattr(self, field.name)[part] for field in fields(self) if field.name != "box"}
+        return Opening(box=np.s_[first[0] : first[0] + height, first[1] : first[1] + width], **arrays)
+
 
 def open_slit(
     slit: Slit, source: Floats, target: Floats, back: Floats, rest_height: Floats, *, width_px: int, height_px: int
@@ -87,22 +99,24 @@ def open_slit(
     right, bottom = np.minimum(np.ceil(bound.max(axis=0) + pad), (width_px, height_px)).astype(int)
     if right - left < 2 or bottom - top < 2:
         return None
-    s = np.linspace(0, 1, COLUMNS)
+    basis = np.column_stack([axis, normal])
     # The four curves, the edges with their margin, and for either edge its slide and what the flow lacks to get there.
     table = np.empty((14, COLUMNS), np.float32)
     for column, curve in enumerate(edges):
-        at = (target[curve] - origin) @ np.column_stack([axis, normal])
+        at = (target[curve] - origin) @ basis
         order = np.maximum.accumulate(at[:, 0] / length)
-        table[column] = np.interp(s, order, at[:, 1])
+        table[column] = np.interp(_ALONG, order, at[:, 1])
         if column in (1, 2):
             slide = source[curve] - target[curve]
             lack = slide - back[curve]
             for k, values in enumerate((*slide.T, *lack.T)):
-                table[2 + 4 * column + k] = np.interp(s, order, values)
+                table[2 + 4 * column + k] = np.interp(_ALONG, order, values)
     table[4] = np.minimum(table[1] + slit.margin[0] * rest_height, (table[1] + table[2]) / 2)
     table[5] = np.maximum(table[2] - slit.margin[1] * rest_height, table[4])
-    x = np.arange(left, right, dtype=np.float32) - np.float32(origin[0])
-    y = (np.arange(top, bottom, dtype=np.float32) - np.float32(origin[1]))[:, None]
+    pixels = np.empty((bottom - top, right - left, 2), np.float32)
+    pixels[..., 0] = np.arange(left, right)
+    pixels[..., 1] = np.arange(top, bottom)[:, None]
+    x, y = pixels[:1, :, 0] - np.float32(origin[0]), pixels[:, :1, 1] - np.float32(origin[1])
     along = (x * np.float32(axis[0]) + y * np.float32(axis[1])) / np.float32(length)
     across = x * np.float32(normal[0]) + y * np.float32(normal[1])
     column = np.clip(along * (COLUMNS - 1) + 0.5, 0, COLUMNS - 1).astype(np.intp)
@@ -129,7 +143,7 @@ def open_slit(
     mask = np.clip(within + 0.5, 0, 1) * np.clip(height, 0, 1)
     return Opening(
         box=np.s_[top:bottom, left:right],
-        pixels=cv2.merge(np.broadcast_arrays(x + np.float32(origin[0]), y + np.float32(origin[1]))),
+        pixels=pixels,
         column=column,
         below_upper=across - upper,
         above_lower=lower - across,
@@ -146,11 +160,10 @@ def heights(slit: Slit, points: Floats) -> Floats:
     """(COLUMNS,) px: the opening between the edges for landmarks (478, 2 or 3)."""
     origin, axis, length = _frame(slit, points[:, :2])
     basis = np.column_stack([axis, (-axis[1], axis[0])])
-    s = np.linspace(0, 1, COLUMNS)
     curves = []
     for curve in (slit.upper, slit.lower):
         at = (points[list(curve), :2] - origin) @ basis
-        curves.append(np.interp(s, np.maximum.accumulate(at[:, 0] / length), at[:, 1]))
+        curves.append(np.interp(_ALONG, np.maximum.accumulate(at[:, 0] / length), at[:, 1]))
     return np.maximum(curves[1] - curves[0], 0).astype(np.float32)
 
 

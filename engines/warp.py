@@ -39,13 +39,15 @@ class _Face:
     points: Floats  # (478, 3) px
     size: float
     controls: flow.Controls
-    basis: Floats  # (GRID * GRID, N)
+    spline: flow.Spline
     window: Floats  # (GRID, GRID, 1)
     person: Image  # (h, w, 4) uint8: foreground RGB and matte
     padded: Image  # the same, with `pad_px` more on each side
     pad_px: int
     background: Image  # (h, w, 3 or 4) uint8
     pixels: Floats  # (h, w, 2) x and y of each pixel, in `padded`
+    source: Floats  # (h, w, 2): of the frame at hand, overwritten by the next
+    moved: Image  # (h, w, 4): the same
     rest_heights: tuple[Floats, Floats, Floats]  # (COLUMNS,) each: mouth, the two eyes
     eyeballs: tuple[Eyeball, Eyeball]
     palette: Palette
@@ -150,35 +152,34 @@ def _picture(face: _Face, target: Floats) -> Image:
 
 def _paint(face: _Face, target: Floats) -> Image:
     height, width = face.background.shape[:2]
-    forward = face.basis @ flow.displacements(face.controls, face.points, target)
-    forward = forward.reshape(flow.GRID, flow.GRID, 2) * face.window
+    forward = face.spline(flow.displacements(face.controls, face.points, target)) * face.window
     step_px = (width / flow.GRID, height / flow.GRID)
     back = flow.invert(flow.unfold(forward, step_px), step_px)
-    dense = cv2.resize(back, (width, height), interpolation=cv2.INTER_CUBIC)
+    dense = cv2.resize(back, (width, height), dst=face.source, interpolation=cv2.INTER_CUBIC)
     at_landmarks = flow.sample(dense, target[None, :, :2].copy(), border=cv2.BORDER_REPLICATE)[0]
     source = cv2.add(dense, face.pixels, dst=dense)  # (h, w, 2): the pixel of `padded` that each output pixel shows
     openings = [
         open_slit(slit, face.points[:, :2], target[:, :2], at_landmarks, rest, width_px=width, height_px=height)
         for slit, rest in zip((MOUTH, *EYES), face.rest_heights, strict=True)
     ]
-    behind = [None if o is None else source[o.box] - face.pad_px for o in openings]
+    mouth, *eyes = (None if opening is None else opening.inside() for opening in openings)
+    behind = [None if eye is None else source[eye.box] - face.pad_px for eye in eyes]
     for opening in openings:
         if opening is not None:
             source[opening.box] += opening.skin
     # A head that ducks must not be mirrored above itself: only rows near the top can come from beyond it.
     near_top = source[: max(0, math.ceil(-float(back[..., 1].min())) + CUBIC_PX), :, 1]
     np.maximum(near_top, face.pad_px, out=near_top)
-    person = flow.sample(face.padded, source, border=cv2.BORDER_REPLICATE)
+    person = flow.sample(face.padded, source, border=cv2.BORDER_REPLICATE, out=face.moved)
     painted = over(person, face.background)
 
     for opening in openings:
         if opening is not None and opening.seam.any():
             _blend(painted, opening, opening.seam, cv2.GaussianBlur(painted[opening.box][..., :3], (0, 0), 0.8))
-    mouth, *eyes = openings
-    if mouth is not None and mouth.mask.any():
+    if mouth is not None:
         _blend(painted, mouth, mouth.mask, _mouth(face, mouth, target))
-    for side, (opening, seen) in enumerate(zip(eyes, behind[1:], strict=True)):
-        if opening is not None and seen is not None and opening.mask.any():
+    for side, (opening, seen) in enumerate(zip(eyes, behind, strict=True)):
+        if opening is not None and seen is not None:
             iris = facemesh.IRIS[side][0]
             gaze_px = target[iris, :2] + at_landmarks[iris] - face.points[iris, :2]
             _blend(painted, opening, opening.mask, paint_eyeball(face.eyeballs[side], seen, gaze_px))
@@ -271,12 +272,14 @@ def _face(
         points=points,
         size=flow.face_size(points),
         controls=flow.controls_of(points, bottom_px=canvas.shape[0] - rows.start),
-        basis=basis,
+        spline=flow.Spline(basis, points, person.shape),
         window=flow.border_window(region, canvas.shape),
         person=person,
         padded=with_margin,
         pad_px=pad_px,
         background=np.ascontiguousarray(behind[region]),
+        source=np.empty((*person.shape[:2], 2), np.float32),
+        moved=np.empty_like(person),
         pixels=_pixels(columns.stop - columns.start, rows.stop - rows.start) + np.float32(pad_px),
         rest_heights=(heights(MOUTH, points), heights(EYES[0], points), heights(EYES[1], points)),
         eyeballs=eyeballs,

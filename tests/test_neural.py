@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engines import geometry, neural
+from engines import geometry
 from engines.network import PortraitEncoder, WarpGenerator
 from engines.neural import NeuralEngine
+from engines.repair import Repair
 from engines.warp import WarpEngine
 from engines.weights import NETWORK_VERSION, WeightsError
 from puppet.matting import person_matte, still_background
@@ -95,12 +97,37 @@ def test_repair_at_full_resolution_moves_by_the_picture_s_own_pixels() -> None:
     flow[..., 0] = 4  # of 256 px
     residual = np.zeros((256, 256, 3), np.float32)
     residual[:, 200:] = 0.2
-    neural._repair(square, flow, residual, cover=np.ones((256, 256), np.float32))
+    Repair(512)(square, flow, residual, cover=np.ones((256, 256), np.float32))
     assert (square[:, 292:390] == 200).all()
     assert (square[:, :287] == 0).all()
     assert (square[:, 410:] == 251).all()
     assert (picture[:40, 300:] == 200).all()
     assert (picture[40:552, 296:300] == 200).all()
+
+
+def test_repair_of_nothing_leaves_every_pixel() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    repaired = picture.copy()
+    repair, cover = Repair(300), np.ones((256, 256), np.float32)
+    for _ in range(2):  # what it keeps from one frame must not show in the next
+        repair(repaired, np.zeros((64, 64, 2), np.float32), np.zeros((256, 256, 3), np.float32), cover=cover)
+        np.testing.assert_array_equal(repaired, picture)
+        other = picture.copy()
+        repair(other, np.ones((64, 64, 2), np.float32), np.full((256, 256, 3), 3, np.float32), cover=cover)
+        assert (other == 255).all()
+
+
+def test_repair_keeps_detail_between_pixels() -> None:
+    rows, columns = np.mgrid[:256, :256]
+    waves = 128 + 60 * np.sin(columns * 1.1) * np.sin(rows * 0.9)
+    shift, nothing = np.full((64, 64, 2), 0.5, np.float32), np.zeros((256, 256, 3), np.float32)
+    square = np.dstack([waves.astype(np.uint8)] * 3)
+    line = np.arange(256, dtype=np.float32) + np.float32(0.5)
+    blurred = cv2.remap(square, *np.meshgrid(line, line), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    Repair(256)(square, shift, nothing, cover=np.ones((256, 256), np.float32))
+    truth = (128 + 60 * np.sin((columns + 0.5) * 1.1) * np.sin((rows + 0.5) * 0.9))[8:-8, 8:-8, None]
+    kept, lost = (np.abs(each[8:-8, 8:-8] - truth).mean() for each in (square, blurred))
+    assert kept < 0.6 * lost
 
 
 def test_bad_weights_are_refused(untrained: Path, tmp_path: Path) -> None:
@@ -118,6 +145,23 @@ def test_bad_weights_are_refused(untrained: Path, tmp_path: Path) -> None:
     save_file({"encoder.first.weight": torch.zeros(1)}, wrong, metadata=METADATA)
     with pytest.raises(WeightsError, match="do not fit"):
         NeuralEngine(wrong, runner_name="pytorch")
+
+
+def test_features_of_one_picture_are_the_same_array_each_frame(
+    portrait: Portrait, target: Floats, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Floats] = []
+    with NeuralEngine(untrained, runner_name="pytorch") as engine:
+        embedding, repair = engine.embed(portrait), engine._runner.repair
+
+        def listen(seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
+            told.append(features)
+            return repair(seen, head, psi=psi, features=features)
+
+        monkeypatch.setattr(engine._runner, "repair", listen)
+        for _ in range(2):
+            engine.paint(embedding, target)
+    assert told[0] is told[1]  # a runner uploads what is new to it
 
 
 def test_network_is_told_of_the_picture_that_moved(

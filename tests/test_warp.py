@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import engines
-from engines import flow
+from engines import flow, slit
 from engines.warp import WarpEngine
 from puppet import facemesh, settings
 from puppet.portrait import prepare
@@ -193,6 +193,43 @@ def test_inverse_flow_undoes_the_forward_one() -> None:
     weights = np.array([[(1 - fx) * (1 - fy), fx * (1 - fy)], [(1 - fx) * fy, fx * fy]])
     home = np.array([x, y]) + (corner * weights[..., None]).sum(axis=(0, 1))
     assert home == pytest.approx((column, row), abs=0.05)
+
+
+def test_spline_of_fewer_nodes_is_the_whole_one(embedding: PortraitEmbedding) -> None:
+    portrait = embedding.portrait
+    rows, columns = flow.region_of(portrait.landmarks.points, width_px=portrait.image.shape[1], height_px=512)
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    source = portrait.landmarks.points - np.array([columns.start, rows.start, 0], np.float32)
+    controls = flow.controls_of(source, bottom_px=512 - rows.start)
+    basis = embedding.tensors["basis"].astype(np.float32)
+    shifts = flow.displacements(controls, source, opened(source, 0.1) + np.array([6, 4, 0], np.float32))
+    whole = (basis @ shifts).reshape(flow.GRID, flow.GRID, 2)
+    fewer = flow.Spline(basis, source, shape)(shifts)
+    assert np.abs(whole).max() > 10
+    assert np.abs(fewer - whole).max() < 0.2
+    nodes = source[:, 1::-1] * (flow.GRID / np.array(shape))
+    top, left = np.floor(nodes.min(axis=0)).astype(int)
+    bottom, right = np.ceil(nodes.max(axis=0)).astype(int)
+    np.testing.assert_allclose(fewer[top:bottom, left:right], whole[top:bottom, left:right], atol=1e-3)
+
+
+def test_opening_inside_is_the_part_that_shows(embedding: PortraitEmbedding) -> None:
+    source = embedding.portrait.landmarks.points
+    target, still = opened(source, 0.1), np.zeros((478, 2), np.float32)
+    rest = slit.heights(slit.MOUTH, source)
+    height_px, width_px = embedding.portrait.image.shape[:2]
+    whole = slit.open_slit(
+        slit.MOUTH, source[:, :2], target[:, :2], still, rest, width_px=width_px, height_px=height_px
+    )
+    assert whole is not None
+    part = whole.inside()
+    assert part is not None
+    assert part.mask.size < 0.7 * whole.mask.size
+    masks = np.zeros((2, height_px, width_px), np.float32)
+    masks[0][whole.box], masks[1][part.box] = whole.mask, part.mask
+    np.testing.assert_array_equal(masks[0], masks[1])
+    np.testing.assert_array_equal(part.pixels[0, 0], (part.box[1].start, part.box[0].start))
+    assert replace(whole, mask=np.zeros_like(whole.mask)).inside() is None
 
 
 def test_load_names_what_there_is() -> None:
