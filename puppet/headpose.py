@@ -59,16 +59,16 @@ def fit_similarity(
     A `rotation` that is known otherwise is taken as it is; scale and shift are then the best for it. (N,) `weights`
     say how much each point counts.
     """
-    source_mean, target_mean = (np.average(each, axis=0, weights=weights) for each in (source, target))
+    shares = np.full(len(source), 1 / len(source)) if weights is None else weights / weights.sum()
+    source_mean, target_mean = shares @ source, shares @ target
     source, target = source - source_mean, target - target_mean
-    counted = target if weights is None else target * weights[:, None]
+    counted = shares[:, None] * target
     if rotation is None:
         left, _, right = np.linalg.svd(counted.T @ source)
         signs = np.ones(len(left))
         signs[-1] = np.sign(np.linalg.det(left) * np.linalg.det(right)) or 1.0
         rotation = (left * signs) @ right
-    squares = np.square(source) if weights is None else np.square(source) * weights[:, None]
-    scale = float(np.sum(counted * (source @ rotation.T)) / squares.sum())
+    scale = float(np.sum(counted * (source @ rotation.T)) / (shares @ np.square(source)).sum())
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from PySide6.QtCore import QPoint, QRect, QSize
-from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
+from PySide6.QtCore import QRect, QSize, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QRegion
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from puppet.types import Image
@@ -21,13 +21,18 @@ def to_qimage(image: Image) -> QImage:
     return QImage(image.data, width_px, height_px, image.strides[0], kind)
 
 
+def _as_on_screen(image: Image) -> QImage:
+    """A view of an (H, W, 4) uint8 array of blue, green, red and nothing, which must outlive it: Qt copies it."""
+    return QImage(image.data, image.shape[1], image.shape[0], image.strides[0], QImage.Format.Format_RGB32)
+
+
 def fitted(image: Image, width_px: int, height_px: int, *, mirrored: bool = False) -> Image:
     """`image` at the largest size of its own shape that fits. Qt's smooth scaling takes three times as long."""
     scale = min(width_px / image.shape[1], height_px / image.shape[0])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     if mirrored:
-        scaled = cv2.flip(scaled, 1)
+        image = np.asarray(cv2.flip(image, 1), np.uint8)
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     return np.ascontiguousarray(scaled, dtype=np.uint8)
 
 
@@ -38,6 +43,7 @@ class Preview(QWidget):
         super().__init__(parent)
         self.mirrored = False
         self._image: Image | None = None
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # all of it is painted below
         self.setMinimumSize(240, 180)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
@@ -50,17 +56,22 @@ class Preview(QWidget):
         return QSize(640, 640)
 
     def paintEvent(self, event: QPaintEvent) -> None:  # Qt's name
+        area = QRect()
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(theme.colours().stage))
         if self._image is not None:
+            opaque = self._image.shape[2] == 3
+            # Qt would do this to what is shown, which is larger, and takes longer.
+            image = np.asarray(cv2.cvtColor(self._image, cv2.COLOR_RGB2BGRA), np.uint8) if opaque else self._image
             ratio = self.devicePixelRatio()
             width_px, height_px = round(self.width() * ratio), round(self.height() * ratio)
-            scaled = fitted(self._image, width_px, height_px, mirrored=self.mirrored)
-            area = QRect(QPoint(), QSize(round(scaled.shape[1] / ratio), round(scaled.shape[0] / ratio)))
+            scaled = fitted(image, width_px, height_px, mirrored=self.mirrored)
+            area.setSize(QSize(round(scaled.shape[1] / ratio), round(scaled.shape[0] / ratio)))
             area.moveCenter(self.rect().center())
-            if scaled.shape[2] == 4:
+            if not opaque:
                 _paint_squares(painter, area)
-            painter.drawImage(area, to_qimage(scaled))
+            painter.drawImage(area, _as_on_screen(scaled) if opaque else to_qimage(scaled))
+        painter.setClipRegion(QRegion(self.rect()).subtracted(QRegion(area)))
+        painter.fillRect(self.rect(), QColor(theme.colours().stage))
         painter.end()
 
 
