@@ -48,6 +48,11 @@ class Economy:
                 self._change(self.level - 1, time_ns)
         return self.level
 
+    def wait(self, time_ns: int) -> None:
+        """Judge anew from this frame's time on: what slows the computer down just now is soon over."""
+        self._frames.clear()
+        self._changed_ns = time_ns
+
     def _rates(self) -> tuple[float, float]:
         (first, start_ns), (last, end_ns) = self._frames[0], self._frames[-1]
         span_s = max(end_ns - start_ns, 1) / 1e9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import cv2
@@ -73,12 +73,19 @@ def different(faces: Sequence[Floats], start: Floats, *, most: int, least: float
     return chosen
 
 
-def different_frames(video: VideoFile, start: Floats, *, most: int) -> Iterator[tuple[Image, Landmarks]]:
-    """Up to `most` good frames of `video` with their faces, in its order, that differ from `start` (478, 3)."""
-    step = math.ceil((video.frame_count or LOOKED_AT) / LOOKED_AT)
+def different_frames(
+    video: VideoFile, start: Floats, *, most: int, progress: Callable[[float], None] = lambda done: None
+) -> Iterator[tuple[Image, Landmarks]]:
+    """Up to `most` good frames of `video` with their faces, in its order, that differ from `start` (478, 3).
+
+    progress: told what part of the video has been looked at; what it raises ends that.
+    """
+    count = video.frame_count or LOOKED_AT
+    step = math.ceil(count / LOOKED_AT)
     found: list[tuple[Landmarks, float]] = []
     with FaceTracker() as track:
         for frame in video:
+            progress(min(1.0, frame.index / count))
             face = track(frame) if frame.index % step == 0 else None
             if face is not None and face_width_px(face) >= SMALLEST_FACE_PX:
                 found.append((face, _sharpness(frame.image, face)))

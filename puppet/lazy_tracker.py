@@ -22,6 +22,11 @@ class LazyTracker(Closing):
         self._follower: Call[Follower | None] | None = None
         self._quick = False
 
+    @property
+    def loading(self) -> bool:
+        """Whether it is at that, which slows others down."""
+        return self._tracker is not None and not self._quick
+
     def __call__(self, frame: Frame) -> Landmarks | None:
         if self._tracker is None:
             self._tracker = Call("tracker's loading", _load_tracker, discard=lambda tracker: tracker.close())

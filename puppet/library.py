@@ -8,6 +8,7 @@ what the generator was tuned to these, if it was.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -21,11 +22,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from PIL import Image as Pillow
+
 from puppet.album import embed
 from puppet.picture import read_picture
 from puppet.portrait import WHOLE, Selection
 from puppet.settings import data_dir, sample_portraits
-from puppet.types import Engine, PortraitEmbedding, PuppetError
+from puppet.types import Engine, Image, PortraitEmbedding, PuppetError
 
 logger = logging.getLogger(__name__)
 
@@ -115,12 +118,28 @@ class Library:
 
     def add_more(self, entry: Entry, picture: Path) -> Entry:
         """Add a further picture of the same person. Raises PictureError and LibraryError."""
-        content = _content(picture)
-        path = self._own(entry) / MORE / f"{hashlib.sha256(content).hexdigest()[:16]}{picture.suffix.lower()}"
+        return self._add_more(entry, _content(picture), picture.suffix.lower())
+
+    def add_frame(self, entry: Entry, frame: Image) -> Entry:
+        """Add a video's frame of the same person, (H, W, 3) uint8 RGB, as a further picture. Raises LibraryError."""
+        content = io.BytesIO()
+        Pillow.fromarray(frame).save(content, "PNG")
+        return self._add_more(entry, content.getvalue(), ".png")
+
+    def _add_more(self, entry: Entry, content: bytes, suffix: str) -> Entry:
+        path = self._own(entry) / MORE / f"{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
         with self._changing():
             path.parent.mkdir(exist_ok=True)
             _replace(path, content)
         return self.entry(entry.key)
+
+    def remove_more(self, entry: Entry) -> Entry:
+        """Delete all its further pictures, which forgets the tuning. Raises LibraryError."""
+        own = self._own(entry)
+        with self._changing():
+            for picture in entry.more:
+                (own / MORE / picture.name).unlink(missing_ok=True)
+        return self.forget_tuning(self.entry(entry.key))
 
     def rename(self, entry: Entry, name: str) -> Entry:
         """Raises LibraryError."""

@@ -72,6 +72,7 @@ class Live:
     embedding: whom to paint. Assign another one at any time: the portrait is swapped between two frames.
     controls: sliders and switches. Assign others at any time: the next picture is retargeted with them.
     calibrated: called in the tracker's thread with each new rest that was taken of the driver.
+    distracted: whether something else that is soon over slows the computer down, so that nothing need be saved.
     face_in_sight: whether the source's newest picture showed a face.
     The source is closed with it; engine and sinks stay the caller's, to be closed later.
     """
@@ -90,6 +91,7 @@ class Live:
         self._source = source
         self.embedding = embedding
         self.face_in_sight = True
+        self.distracted = False
         self._retargeter = retargeter
         self._calibrated = calibrated
         self.controls = retargeter.controls
@@ -206,5 +208,7 @@ class Live:
 
     def _animate(self, motion: Motion) -> Image:
         image = self.engine.animate(self.embedding, motion)
+        if self.distracted or self._tracker.loading:
+            self._economy.wait(motion.time_ns)
         self.engine.frugal = self._economy(motion.index, motion.time_ns) >= PAINT_LESS
         return image

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engines.training.tuning import Report
+    from engines.training.apart import Gain
     from puppet.portrait import Selection
     from puppet.types import Engine
 
@@ -137,11 +137,12 @@ class Tuning:
         *,
         also: Sequence[Path],
         selection: Selection,
-        progress: Callable[[float], bool],
-    ) -> Report:
+        progress: Callable[[float | None], bool],
+    ) -> Gain:
+        from engines.training import apart
+
         with _training_libraries():
-            from engines.training.tuning import tune
-        return tune(portrait, out, also=also, selection=selection, progress=progress)
+            return apart.tune(portrait, out, also=also, selection=selection, progress=progress)
 
     def load(self, portrait: Path, tuned: Path | None) -> Engine:
         from engines.neural import NeuralEngine

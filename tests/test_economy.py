@@ -63,6 +63,17 @@ def test_more_is_tried_again_but_ever_more_rarely() -> None:
     assert trials[2] - trials[1] > 1.8 * (trials[1] - trials[0])
 
 
+def test_what_is_soon_over_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    economy = Economy()
+    with caplog.at_level(logging.WARNING):
+        for frame in frames(10, painted_fps=12):
+            economy.wait(frame[1])
+            assert economy(*frame) == 0
+        assert {economy(*frame) for frame in frames(10, painted_fps=30, start_s=10)} == {0}
+    assert not caplog.records
+    assert 1 in {economy(*frame) for frame in frames(10, painted_fps=12, start_s=20)}
+
+
 def test_unseen_face_goes_on_as_it_went() -> None:
     def at(index: int) -> Landmarks:
         points = np.full((478, 3), 2.0 * index, np.float32)

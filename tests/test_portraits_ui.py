@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,15 +11,17 @@ import pytest
 from PIL import Image as Pillow
 from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, QRectF, Qt, QUrl
 from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QEnterEvent, QImage, QWheelEvent
-from PySide6.QtWidgets import QApplication, QInputDialog, QMessageBox, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from engines import load
+from puppet import album
 from puppet.library import Entry, Library
 from puppet.picture import read_picture
 from puppet.portrait import NoFaceError, Selection
 from puppet.settings import sample_portraits
 from puppet.types import Engine
+from puppet.video import VideoFile
 from ui.crop import CropDialog
 from ui.pick_face import PickFaceDialog
 from ui.picture_dialog import PictureDialog
@@ -26,7 +29,7 @@ from ui.place_points import PlacePointsDialog
 from ui.portraits import PortraitStrip
 from ui.tile import Tile
 
-PATIENCE_MS = 30_000  # for a busy machine
+PATIENCE_MS = 90_000  # for a busy machine
 HOPPER = Path(__file__).parent.parent / "puppet/assets/portraits/hopper.jpg"
 FACE_BOX = (0.3, 0.2, 0.6, 0.5)
 
@@ -60,6 +63,7 @@ def make(qtbot: QtBot, library: Library) -> Iterator[Callable[[], Made]]:
     yield made
     for strip in strips:
         strip.close_down()
+    qtbot.waitUntil(lambda: not threads(), timeout=PATIENCE_MS)  # what is under way in the background is not cut off
 
 
 @pytest.fixture
@@ -79,6 +83,10 @@ def kept(library: Library, tmp_path: Path) -> list[Entry]:
         Pillow.new("RGB", (80, 100), (80 * shade, 90, 120)).save(path)
         entries.append(library.add(path))
     return entries
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("puppet")]
 
 
 def tiles(strip: PortraitStrip) -> list[Tile]:
@@ -256,6 +264,93 @@ def test_a_picture_is_pasted(qtbot: QtBot, make: Callable[[], Made], library: Li
     entry = library.entry(chosen[0])
     assert (entry.name, entry.picture.suffix) == ("Pasted picture", ".png")
     assert read_picture(entry.picture).shape == (300, 256, 3)
+
+
+@pytest.fixture
+def ada(library: Library, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
+    """A portrait of the person in turn.mp4, of which a few frames do."""
+    monkeypatch.setattr(album, "MOST_PICTURES", 6)
+    first = next(iter(VideoFile(data / "turn.mp4"))).image
+    Pillow.fromarray(first).save(tmp_path / "ada.png")
+    return library.add(tmp_path / "ada.png", name="Ada")
+
+
+def test_a_video_dropped_on_a_portrait_lends_its_frames(
+    qtbot: QtBot, make: Callable[[], Made], library: Library, ada: Entry, data: Path
+) -> None:
+    strip, chosen, said = make()
+    strip.show_chosen(ada.key)
+    working: list[str] = []
+    strip.further.working.connect(working.append)
+    tile = tiles(strip)[3]
+    before = tile.grab().toImage()
+    mime, middle = files(data / "turn.mp4", HOPPER, data / "no_face.mp4"), tile.rect().center()
+    buttons = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(tile, QDragEnterEvent(middle, Qt.DropAction.CopyAction, mime, *buttons))
+    assert tile.grab().toImage() != before
+    drop(tile, mime)
+    qtbot.waitUntil(lambda: chosen == [ada.key], timeout=PATIENCE_MS)  # it lives with them at once
+    more = library.entry(ada.key).more
+    assert len(more) > 3
+    assert {path.suffix for path in more} == {".png"}
+    (text, error) = said[-1]
+    assert not error
+    assert f"Pictures added to Ada: {len(more)}." in text
+    assert "somebody else seems to be shown: hopper.jpg." in text
+    assert "No face was found in any frame of" in text
+    assert working[0] == "Looking for more pictures of Ada: 0 %"
+    assert len(set(working)) > 3
+    assert working[-1] == ""
+    strip.further.add(ada, [data / "turn.mp4"])
+    qtbot.waitUntil(lambda: said[-1] == ("Ada has these pictures already.", False), timeout=PATIENCE_MS)
+    assert library.entry(ada.key).more == more
+    action(tiles(strip)[3], "Remove the added pictures …").trigger()
+    (box,) = (each for each in strip.findChildren(QMessageBox) if f"{len(more)} of them" in each.text())
+    next(button for button in box.buttons() if button.text() == "Remove").click()
+    qtbot.waitUntil(lambda: library.entry(ada.key) == ada, timeout=PATIENCE_MS)
+
+
+def test_looking_through_a_video_can_be_given_up(
+    qtbot: QtBot, make: Callable[[], Made], library: Library, ada: Entry, data: Path
+) -> None:
+    strip, chosen, said = make()
+    working: list[str] = []
+    strip.further.working.connect(working.append)
+    strip.further.add(ada, [data / "turn.mp4"])
+    strip.further.add(ada, [data / "turn.mp4"])
+    qtbot.waitUntil(lambda: len(working) > 3, timeout=PATIENCE_MS)
+    strip.further.give_up()
+    assert working[-1] == ""
+    count = len(working)
+    strip.further.add(ada, [HOPPER])  # the next that is asked for is done
+    qtbot.waitUntil(lambda: bool(said), timeout=PATIENCE_MS)
+    assert said == [("Left out, since somebody else seems to be shown: hopper.jpg.", True)]
+    assert working[count:][0] == "Looking for more pictures of Ada: 0 %"
+    assert library.entry(ada.key) == ada
+    assert not chosen
+
+
+def test_the_menu_asks_for_pictures_and_videos(
+    qtbot: QtBot, make: Callable[[], Made], library: Library, ada: Entry, data: Path
+) -> None:
+    strip, _, said = make()
+    action(tiles(strip)[3], "Add pictures or a video of the same person …").trigger()
+    (dialog,) = strip.findChildren(QFileDialog)
+    assert "*.mp4" in dialog.nameFilters()[0]
+    dialog.filesSelected.emit([str(data / "turn.mp4")])
+    dialog.reject()
+    qtbot.waitUntil(lambda: bool(said), timeout=PATIENCE_MS)
+    assert library.entry(ada.key).more
+
+
+def test_a_video_makes_no_portrait_and_says_what_it_is_for(
+    qtbot: QtBot, make: Callable[[], Made], kept: list[Entry], data: Path
+) -> None:
+    strip, _, said = make()
+    assert not tiles(strip)[0].acceptDrops()  # a bundled one
+    drop(strip, files(data / "turn.mp4"))
+    qtbot.waitUntil(lambda: any(error for _, error in said), timeout=PATIENCE_MS)
+    assert said[-1][0].startswith("turn.mp4 is a video: drop it on one of your own portraits")
 
 
 def test_menu_changes_the_users_portraits_only(

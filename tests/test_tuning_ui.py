@@ -1,7 +1,9 @@
-"""Tuning in the window: with a portrait of real pictures and real tuned files; only the training itself is faked."""
+"""Tuning in the window: with a portrait of real pictures and real tuned files; only the training itself is
+faked, but for its beginning in another process."""
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +21,7 @@ from safetensors.numpy import load_file
 
 from engines import load, tuned
 from engines.neural import DEFAULT
-from engines.training import tuning as training
-from engines.training.tuning import NoGainError, Report, TuningStopped
+from engines.training.apart import Gain, TuningFailedError
 from engines.tuned import Tuned, digest
 from puppet.camera import Paced
 from puppet.library import Entry, Library
@@ -46,8 +47,8 @@ TURNED = 20
 pytestmark = pytest.mark.qt_log_ignore("propagateSizeHints", r"raise\(\)")  # what the offscreen platform cannot do
 
 
-class Training:
-    """Stands for `tune`: it goes on until it is `finished`, and makes the person brighter than all others."""
+class Training(Tuning):
+    """Only its `tune` is another: it goes on until it is `finished`, and makes the person brighter than all others."""
 
     def __init__(self) -> None:
         self.done = 0.0  # what it reports
@@ -56,33 +57,22 @@ class Training:
         self.also: Sequence[Path] = ()
         self.selection = Selection(crop=(0, 0, 0.5, 0.5))
 
-    def __call__(
+    def tune(
         self,
         portrait: Path,
         out: Path,
         *,
         also: Sequence[Path],
         selection: Selection,
-        progress: Callable[[float], bool],
-    ) -> Report:
+        progress: Callable[[float | None], bool],
+    ) -> Gain:
         self.also, self.selection, stopped = also, selection, False
         while not self.finished.wait(0.01) and not stopped:
             stopped = not progress(self.done)
         if not self.gains:
-            raise TuningStopped("Nothing.") if stopped else NoGainError("Tuning brought nothing nearer.")
+            raise KeyboardInterrupt if stopped else TuningFailedError("Tuning brought nothing nearer.")
         brighter(portrait).save(out)
-        return Report(
-            pictures=2,
-            held_back=1,
-            steps=2,
-            best_step=1,
-            seconds=1.0,
-            lpips_before=0.2,
-            lpips_after=0.15,
-            openings_before=0.1,
-            openings_after=0.1,
-            stopped=stopped,
-        )
+        return Gain(held_back=1, lpips_before=0.2, lpips_after=0.15)
 
 
 def brighter(portrait: Path) -> Tuned:
@@ -128,16 +118,14 @@ def tuned_entry(library: Library, entry: Entry, tmp_path: Path) -> Entry:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Training:
-    made = Training()
-    monkeypatch.setattr(training, "tune", made)
-    return made
+def fake() -> Training:
+    return Training()
 
 
 @pytest.fixture
-def strip(qtbot: QtBot, library: Library, entry: Entry) -> Iterator[PortraitStrip]:
+def strip(qtbot: QtBot, library: Library, entry: Entry, fake: Training) -> Iterator[PortraitStrip]:
     """With that portrait. Closed after the test, which must end every thread."""
-    made = PortraitStrip(library, load_engine=lambda: load("warp"), tuning=Tuning())
+    made = PortraitStrip(library, load_engine=lambda: load("warp"), tuning=fake)
     qtbot.addWidget(made)
     made.show()
     yield made
@@ -278,13 +266,44 @@ def test_one_picture_is_refused_at_once(qtbot: QtBot, strip: PortraitStrip, libr
 
 
 def test_without_torch_it_says_what_is_missing(
-    qtbot: QtBot, strip: PortraitStrip, entry: Entry, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, library: Library, entry: Entry, monkeypatch: pytest.MonkeyPatch, strip: PortraitStrip
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "engines.training.tuning")
-    dialog = open_dialog(strip)
+    dialog = TuningDialog(entry, library=library, tuning=Tuning(), parent=strip)
+    dialog.show()
     press(qtbot, dialog, "Tune")
     wait_for(qtbot, lambda: "pip install 'portrait-puppet[train]'" in said(dialog))
+    press(qtbot, dialog, "Close")
+
+
+def test_the_other_process_says_why_it_refuses(entry: Entry, tmp_path: Path) -> None:
+    out = tmp_path / "ada.tuned"
+    with pytest.raises(TuningFailedError, match="One picture tells too little"):
+        Tuning().tune(entry.picture, out, also=(), selection=Selection(), progress=lambda done: True)
+    assert not out.exists()
+
+
+def test_the_other_process_is_ended_at_once(entry: Entry, tmp_path: Path) -> None:
+    told: list[float | None] = []
+
+    def progress(done: float | None) -> bool:
+        told.append(done)
+        return len(told) < 2
+
+    with pytest.raises(KeyboardInterrupt):
+        Tuning().tune(entry.picture, tmp_path / "ada.tuned", also=entry.more, selection=Selection(), progress=progress)
+    assert told == [None, None]  # torch was not even loaded
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_that_dies_is_said(entry: Entry, tmp_path: Path) -> None:
+    def progress(done: float | None) -> bool:
+        for child in multiprocessing.active_children():
+            child.kill()
+        return True
+
+    with pytest.raises(TuningFailedError, match="ended unexpectedly"):
+        Tuning().tune(entry.picture, tmp_path / "ada.tuned", also=entry.more, selection=Selection(), progress=progress)
 
 
 def test_window_that_closes_ends_it(qtbot: QtBot, strip: PortraitStrip, entry: Entry, fake: Training) -> None:

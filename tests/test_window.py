@@ -27,12 +27,14 @@ from pytestqt.qtbot import QtBot
 
 from calibration import store
 from engines import load
+from engines.warp import WarpEngine
+from engines.weights import WeightsError
 from puppet import settings as stored
 from puppet.__main__ import main
 from puppet.camera import CameraError, CameraInfo, Paced
 from puppet.library import Library
 from puppet.live import OpenedSource, Source
-from puppet.portrait import embed
+from puppet.portrait import Selection, embed
 from puppet.recording import Recording
 from puppet.sender import Status
 from puppet.settings import Settings, asset, sample_portraits
@@ -42,9 +44,11 @@ from puppet.video import VideoFile
 from ui import app, language, theme
 from ui.bridge import Background, Inbox
 from ui.outputs import Outputs
+from ui.portraits import PortraitStrip
 from ui.selfview import SelfView
 from ui.session import Session
 from ui.stage import Stage
+from ui.statusline import StatusLine
 from ui.window import Window
 
 SIZE_PX = 128
@@ -258,6 +262,24 @@ def test_dropped_picture_joins_the_portraits(
     wait_for(qtbot, lambda: len(Library(tmp_path / "library").entries()) == 4)
 
 
+def test_looking_through_a_video_is_shown_and_cancelled(
+    open_window: Open, qtbot: QtBot, sample: Source, tmp_path: Path, data: Path
+) -> None:
+    window = open_window(sample)
+    library = window.session.library
+    entry = library.add(sample_portraits()[0], selection=Selection(crop=(0.0, 0.0, 1.0, 0.9)))
+    strip = window.findChild(PortraitStrip)
+    strip.further.add(entry, [data / "turn.mp4"])
+    assert said(window) == "Looking for more pictures of astronaut: 0 %"
+    (cancel,) = (each for each in window.findChild(Stage).findChildren(QPushButton) if each.text() == "Cancel")
+    qtbot.mouseClick(cancel, Qt.MouseButton.LeftButton)
+    assert said(window) == ""
+    assert not cancel.isVisible()
+    wait_for(qtbot, lambda: not strip.further._errands.busy)
+    assert library.entry(entry.key) == entry
+    assert said(window) == ""
+
+
 def test_portrait_that_cannot_be_used_changes_nothing(
     open_window: Open, qtbot: QtBot, sample: Source, tmp_path: Path
 ) -> None:
@@ -267,6 +289,62 @@ def test_portrait_that_cannot_be_used_changes_nothing(
     window.choose(str(picture))
     wait_for(qtbot, lambda: "notes.jpg is no picture" in said(window))
     assert likeness(window, picture_of("astronaut")) > 0.85
+
+
+def tooltip(window: Window) -> str:
+    return window.findChild(StatusLine).toolTip()
+
+
+def test_realism_is_found_out_in_the_background(
+    open_window: Open, qtbot: QtBot, sample: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_in: list[str] = []
+
+    def realism(engine: WarpEngine) -> float:
+        asked_in.append(threading.current_thread().name)
+        return 0.62
+
+    monkeypatch.setattr("ui.window.JUDGE_EVERY", 1)
+    window = open_window(sample)
+    wait_for(qtbot, lambda: "tracking" not in texts(window) and "painting" in texts(window))
+    assert "looks real" not in tooltip(window)  # the warp engine cannot tell
+    monkeypatch.setattr(WarpEngine, "realism", realism)
+    wait_for(qtbot, lambda: "looks real: 62 %" in tooltip(window))
+    assert set(asked_in) == {"puppet-background"}
+    window.session.stop()
+    wait_for(qtbot, lambda: "looks real" not in tooltip(window))
+
+
+def test_realism_that_cannot_be_had_is_asked_for_once(
+    open_window: Open, qtbot: QtBot, sample: Source, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[WarpEngine] = []
+
+    def realism(engine: WarpEngine) -> float:
+        asked.append(engine)
+        raise WeightsError("The critic is damaged.")
+
+    monkeypatch.setattr("ui.window.JUDGE_EVERY", 1)
+    monkeypatch.setattr(WarpEngine, "realism", realism)
+    window = open_window(sample)
+    wait_for(qtbot, lambda: "The critic is damaged." in caplog.text)
+    qtbot.wait(1500)
+    assert len(asked) == 1
+    assert goes_on(window, qtbot)
+
+
+def test_portraits_are_made_ready_without_saving_on_the_one_that_lives(
+    open_window: Open, qtbot: QtBot, sample: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ui.window.AHEAD_MS", 0)
+    window = open_window(sample)
+    go_on = threading.Event()
+    monkeypatch.setattr(Library, "embed", lambda *args, **named: go_on.wait(PATIENCE_MS / 1000))
+    live = window.session.live
+    assert live is not None
+    wait_for(qtbot, lambda: live.distracted)
+    go_on.set()
+    wait_for(qtbot, lambda: not live.distracted)
 
 
 def test_key_takes_the_rest_anew_and_escape_leads_back(open_window: Open, qtbot: QtBot, sample: Source) -> None:

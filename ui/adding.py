@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from PySide6.QtWidgets import QWidget
 from puppet.faces import BYSTANDER, find_faces
 from puppet.library import Entry, Library
 from puppet.markers import fitted, markers_of
-from puppet.picture import read_picture
+from puppet.picture import PictureError, UnknownPicture, read_picture
 from puppet.portrait import Selection
 from puppet.tracking import face_width_px
 from puppet.types import Image, Landmarks, PuppetError
@@ -35,6 +36,19 @@ AROUND_FACE = 1.0  # of its size, on each side: what cropping suggests
 WHOLE_PICTURE = (0.0, 0.0, 1.0, 1.0)
 
 Change = Literal["", "crop", "face", "markers"]
+
+
+class _VideoError(PictureError):
+    """A portrait is made from a picture."""
+
+    @classmethod
+    def instead_of(cls, error: UnknownPicture, path: Path) -> PictureError:
+        """What helps more than `error`, if the file seems to be a video."""
+        kind, _ = guess_type(path.name)
+        if kind is None or not kind.startswith("video/"):
+            return error
+        text = tr("{name} is a video: drop it on one of your own portraits, to which its best frames are added.")
+        return cls(text.format(name=path.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,10 @@ class Adding(QObject):
         self.said.emit(tr("Looking for faces in {name} …").format(name=request.path.name), False)
 
         def look() -> tuple[Image, list[Landmarks]]:
-            image = read_picture(request.path, long_side_px=LOOKED_PX)
+            try:
+                image = read_picture(request.path, long_side_px=LOOKED_PX)
+            except UnknownPicture as error:
+                raise _VideoError.instead_of(error, request.path) from error
             return image, find_faces(image)
 
         self._errands.run(look, lambda found: self._consider(request, *found), self._refuse)

@@ -44,9 +44,10 @@ class Tuning(Protocol):
         *,
         also: Sequence[Path],
         selection: Selection,
-        progress: Callable[[float], bool],
+        progress: Callable[[float | None], bool],
     ) -> Gain:
-        """Tune to a person, and write `out`. `progress` is told what part is done, and says whether to go on.
+        """Tune to a person, and write `out`. `progress` is told what part is done, None while that is not known yet,
+        and says whether to go on.
 
         Stopped, it writes the best so far, or raises KeyboardInterrupt where nothing was gained. Raises PuppetError.
         """

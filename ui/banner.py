@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
 
 from ui import theme
 from ui.language import tr
 
 ICONS = {"information": "information", "warning": "warning", "error": "warning"}
-PASSING_MS = 5000  # of what is only told
+PASSING_MS, READING_MS = 5000, 70  # of what is only told: at least, and for each of its letters
 WIDEST_PX = 640
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    text: str
+    kind: str
+    cancel: Callable[[], None] | None = None  # ends what it tells of
 
 
 class Banner(QFrame):
@@ -20,8 +30,8 @@ class Banner(QFrame):
         super().__init__(stage)
         self._stage = stage
         self.setObjectName("banner")
-        self._standing: dict[str, tuple[str, str]] = {}
-        self._told: tuple[str, str] | None = None
+        self._standing: dict[str, _Message] = {}
+        self._told: _Message | None = None
         self._drawing, self._text = QLabel(), QLabel()
         self._text.setWordWrap(True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
@@ -32,11 +42,15 @@ class Banner(QFrame):
         self._dismiss.setToolTip(tr("Dismiss"))
         self._dismiss.setAccessibleName(tr("Dismiss"))
         self._dismiss.clicked.connect(self._forget)
+        self._cancel = QPushButton(tr("Cancel"))
+        self._cancel.setAutoDefault(False)
+        self._cancel.clicked.connect(self._give_up)
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.MARGIN_PX, 6, 6, 6)
         row.setSpacing(theme.SPACE_PX)
         row.addWidget(self._drawing)
         row.addWidget(self._text, stretch=1)
+        row.addWidget(self._cancel)
         row.addWidget(self._dismiss)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -50,19 +64,23 @@ class Banner(QFrame):
 
     def tell(self, text: str, kind: str = "information") -> None:
         """Show it: an information for some seconds, else until it is dismissed; an empty text takes it away."""
-        self._told = (text, kind) if text else None
+        self._told = _Message(text, kind) if text else None
         self._timer.stop()
         if text and kind == "information":
-            self._timer.start(PASSING_MS)
+            self._timer.start(max(PASSING_MS, READING_MS * len(text)))
         self._show_most_urgent()
 
-    def stand(self, subject: str, text: str, kind: str = "warning") -> None:
-        """Show it as long as it is so; an empty text ends that."""
-        if self._standing.get(subject, ("", kind)) == (text, kind):
+    def stand(
+        self, subject: str, text: str, kind: str = "warning", *, cancel: Callable[[], None] | None = None
+    ) -> None:
+        """Show it as long as it is so; an empty text ends that. cancel: what a button does that ends it."""
+        message = _Message(text, kind, cancel) if text else None
+        if self._standing.get(subject) == message:
             return
-        self._standing.pop(subject, None)
-        if text:
-            self._standing[subject] = text, kind
+        if message is None:
+            del self._standing[subject]
+        else:
+            self._standing[subject] = message  # in its former place, if it only says what is new
         self._show_most_urgent()
 
     def place(self) -> None:
@@ -77,18 +95,23 @@ class Banner(QFrame):
         self._timer.stop()
         self._show_most_urgent()
 
+    def _give_up(self) -> None:
+        shown = next(reversed(self._standing.values()), None)
+        if shown is not None and shown.cancel is not None:
+            shown.cancel()
+
     def _show_most_urgent(self) -> None:
         shown = self._told or next(reversed(self._standing.values()), None)
         if shown is None:
             self.hide()
             return
-        text, kind = shown
-        self._text.setText(text)
+        self._text.setText(shown.text)
         palette = theme.colours()
-        colour = {"information": palette.accent, "warning": palette.warning, "error": palette.danger}[kind]
-        self._drawing.setPixmap(theme.pixmap(ICONS[kind], colour=colour, ratio=self.devicePixelRatio()))
+        colour = {"information": palette.accent, "warning": palette.warning, "error": palette.danger}[shown.kind]
+        self._drawing.setPixmap(theme.pixmap(ICONS[shown.kind], colour=colour, ratio=self.devicePixelRatio()))
         self._dismiss.setVisible(self._told is not None)
-        self.setProperty("kind", kind)
+        self._cancel.setVisible(shown.cancel is not None)
+        self.setProperty("kind", shown.kind)
         self.style().unpolish(self)
         self.style().polish(self)
         self.place()

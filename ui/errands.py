@@ -22,6 +22,11 @@ class Errands(QObject):
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to be done."""
+        return self._busy or bool(self._waiting)
+
     def run(self, op: Callable[[], T], done: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
         """Call `op` in the background when its turn comes, then `done(result)` or `failed(error)`."""
 

@@ -8,25 +8,28 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QImageReader, QKeySequence
-from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QPushButton, QWidget
 
 from puppet.library import Entry, Library
 from ui.adding import Adding
 from ui.backstage import Tuning
+from ui.further import Further
 from ui.language import tr
 from ui.tuning import TuningDialog
 
-PATTERNS = "*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff *.gif"
+PICTURES = "*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff *.gif"
+VIDEOS = "*.mp4 *.m4v *.mov *.webm *.mkv *.avi *.mpg *.mpeg *.wmv"
 
 
-def choose_pictures(parent: QWidget, title: str, add: Callable[[Path], None]) -> None:
-    """Open a dialog for picture files, and `add` each that is chosen."""
+def choose_pictures(parent: QWidget, title: str, add: Callable[[list[Path]], None], *, videos: bool = False) -> None:
+    """Open a dialog for picture files, or `videos` as well, and `add` those that are chosen."""
 
     def chosen(names: list[str]) -> None:
-        for name in names:
-            add(Path(name))
+        add([Path(name) for name in names])
 
-    dialog = QFileDialog(parent, title, filter=f"{tr('Pictures')} ({PATTERNS})")
+    kinds = f"{tr('Pictures and videos')} ({PICTURES} {VIDEOS})" if videos else f"{tr('Pictures')} ({PICTURES})"
+    dialog = QFileDialog(parent, title, filter=kinds)
+    dialog.setOption(QFileDialog.Option.HideNameFilterDetails)
     dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.filesSelected.connect(chosen)
@@ -44,13 +47,14 @@ class PortraitActions:
         self,
         library: Library,
         adding: Adding,
+        further: Further,
         *,
         tuning: Tuning | None,
         change: Callable[[Callable[[], object]], None],
         renew: Callable[[str], None],
         parent: QWidget,
     ) -> None:
-        self._library, self._adding, self._tuning = library, adding, tuning
+        self._library, self._adding, self._further, self._tuning = library, adding, further, tuning
         self._change, self._renew, self._parent = change, renew, parent
         self.dialog: TuningDialog | None = None  # the one that is open
 
@@ -70,6 +74,7 @@ class PortraitActions:
         tuning = [action(tr("Tune to this person …"), partial(self._tune, entry, self._tuning))] if self._tuning else []
         if entry.tuned:
             tuning.append(action(tr("Forget the tuning …"), partial(self._forget, entry)))
+        further = [action(tr("Remove the added pictures …"), partial(self._remove_more, entry))] if entry.more else []
         line = QAction(owner)
         line.setSeparator(True)
         return [
@@ -77,7 +82,8 @@ class PortraitActions:
             action(tr("Crop again …"), partial(self._adding.change, entry, "crop")),
             action(tr("Choose the face …"), partial(self._adding.change, entry, "face")),
             action(tr("Mark the face by hand …"), partial(self._adding.change, entry, "markers")),
-            action(tr("Add pictures of the same person …"), partial(self._add_more, entry)),
+            action(tr("Add pictures or a video of the same person …"), partial(self._add_more, entry)),
+            *further,
             *tuning,
             action(tr("Move left"), partial(self._move, entry, -1), "Ctrl+Left"),
             action(tr("Move right"), partial(self._move, entry, 1), "Ctrl+Right"),
@@ -111,9 +117,19 @@ class PortraitActions:
     def _add_more(self, entry: Entry) -> None:
         choose_pictures(
             self._parent,
-            tr("Choose more pictures of {name}").format(name=entry.name),
-            lambda path: self._change(lambda: self._library.add_more(entry, path)),
+            tr("Choose pictures and videos of {name}").format(name=entry.name),
+            partial(self._further.add, entry),
+            videos=True,
         )
+
+    def _remove_more(self, entry: Entry) -> None:
+        question = tr("Show {name} without the pictures that were added, {count} of them?")
+        box = self._box(tr("Remove the added pictures"), question.format(name=entry.name, count=len(entry.more)))
+        remove = _add_danger(box, tr("Remove"))
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        remove.clicked.connect(lambda: self._change(lambda: self._library.remove_more(entry)))
+        remove.clicked.connect(lambda: self._renew(entry.key))
+        box.open()
 
     def _tune(self, entry: Entry, tuning: Tuning) -> None:
         if self.dialog is not None:  # one at a time
@@ -132,8 +148,7 @@ class PortraitActions:
 
     def _forget(self, entry: Entry) -> None:
         box = self._box(tr("Forget the tuning"), tr("Show {name} as before it was tuned?").format(name=entry.name))
-        forget = box.addButton(tr("Forget"), QMessageBox.ButtonRole.DestructiveRole)
-        forget.setProperty("role", "danger")
+        forget = _add_danger(box, tr("Forget"))
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         forget.clicked.connect(lambda: self._change(lambda: self._library.forget_tuning(entry)))
         forget.clicked.connect(lambda: self._renew(entry.key))
@@ -141,8 +156,7 @@ class PortraitActions:
 
     def _remove(self, entry: Entry) -> None:
         box = self._box(tr("Remove the portrait"), tr("Remove {name} with all its pictures?").format(name=entry.name))
-        remove = box.addButton(tr("Remove"), QMessageBox.ButtonRole.DestructiveRole)
-        remove.setProperty("role", "danger")
+        remove = _add_danger(box, tr("Remove"))
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         remove.clicked.connect(lambda: self._change(lambda: self._library.remove(entry)))
         box.open()
@@ -168,3 +182,10 @@ class PortraitActions:
         box.setWindowTitle(title)
         box.setText(text)
         return box
+
+
+def _add_danger(box: QMessageBox, text: str) -> QPushButton:
+    button = QPushButton(text, box)  # whose it is: taking it in, the box leaves it to Python
+    button.setProperty("role", "danger")  # before it is in the box, which dresses it at once
+    box.addButton(button, QMessageBox.ButtonRole.DestructiveRole)
+    return button

@@ -21,6 +21,7 @@ from ui.adding import Adding, sentence
 from ui.backstage import Tuning
 from ui.bridge import Background
 from ui.errands import Errands
+from ui.further import Further
 from ui.language import tr
 from ui.portrait_actions import PortraitActions, choose_pictures
 from ui.tile import KEYS, SIDE_PX, Tile
@@ -83,8 +84,11 @@ class PortraitStrip(QWidget):
         self.adding = Adding(library, self)
         self.adding.stored.connect(self._show_stored)
         self.adding.said.connect(self.said)
+        self.further = Further(library, self)
+        self.further.added.connect(self._renew)
+        self.further.said.connect(self.said)
         self._actions = PortraitActions(
-            library, self.adding, tuning=tuning, change=self._run, renew=self._renew, parent=self
+            library, self.adding, self.further, tuning=tuning, change=self._run, renew=self._renew, parent=self
         )
         self._row = QHBoxLayout()
         self._add = QToolButton()
@@ -99,7 +103,7 @@ class PortraitStrip(QWidget):
         self._add.setIcon(theme.icon("plus"))
         self._add.setToolTip(tr("Add pictures: choose files, drop them here, or paste with Ctrl+V"))
         self._add.setAccessibleName(tr("Add a portrait"))
-        self._add.clicked.connect(lambda: choose_pictures(self, tr("Choose pictures"), self.add_file))
+        self._add.clicked.connect(lambda: choose_pictures(self, tr("Choose pictures"), self._add_files))
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(theme.SPACE_PX // 2)
         self._row.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
@@ -136,6 +140,11 @@ class PortraitStrip(QWidget):
         if 0 < number <= len(self._entries):
             self.chosen.emit(self._entries[number - 1].key)
 
+    @property
+    def is_preparing(self) -> bool:
+        """Whether portraits are being made ready."""
+        return self._preparing.busy
+
     def prepare(self, *, long_side_px: int | None) -> None:
         """Have the portraits that have a digit ready on disk, so that each comes at once when its key is pressed."""
 
@@ -149,22 +158,35 @@ class PortraitStrip(QWidget):
         """Make a portrait of a picture file, and choose it."""
         self.adding.add(path)
 
+    def _add_files(self, paths: list[Path]) -> None:
+        for path in paths:
+            self.add_file(path)
+
     def can_take(self, mime: QMimeData) -> bool:
         """Whether something dragged or in the clipboard holds files or a picture."""
         return mime.hasImage() or any(url.isLocalFile() for url in mime.urls())
 
     def take(self, mime: QMimeData) -> None:
         """Make portraits of what was dropped or pasted: every file, or else the picture."""
-        files = [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
-        for path in files:
-            self.add_file(path)
+        files = _files(mime)
+        self._add_files(files)
         if not files and mime.hasImage():
-            self._take_picture(QImage(mime.imageData()))
+            name = tr("Pasted picture")
+            self._take_picture(QImage(mime.imageData()), lambda path: self.adding.add(path, name=name))
+
+    def take_more(self, entry: Entry, mime: QMimeData) -> None:
+        """Add what was dropped on a portrait to it: every picture and video, or else the picture."""
+        files = _files(mime)
+        if files:
+            self.further.add(entry, files)
+        elif mime.hasImage():
+            self._take_picture(QImage(mime.imageData()), lambda path: self.further.add(entry, [path]))
 
     def close_down(self) -> None:
         """End the workers; idempotent."""
         self._actions.close()
         self.adding.close()
+        self.further.close()
         self._changes.close()
         self._stills.close()
         if self._films.close():
@@ -186,7 +208,7 @@ class PortraitStrip(QWidget):
         if event.type() == QEvent.Type.PaletteChange:
             self._add.setIcon(theme.icon("plus"))
 
-    def _take_picture(self, picture: QImage) -> None:
+    def _take_picture(self, picture: QImage, add: Callable[[Path], None]) -> None:
         """A picture that is no file becomes one first."""
         self._pasted_count += 1
         path = Path(self._pasted.name) / f"{self._pasted_count}.png"
@@ -195,7 +217,7 @@ class PortraitStrip(QWidget):
             if not picture.save(str(path)):
                 raise OSError(tr("it cannot be saved"))
 
-        self._changes.run(save, lambda _: self.adding.add(path, name=tr("Pasted picture")), self._refuse)
+        self._changes.run(save, lambda _: add(path), self._refuse)
 
     def _show_stored(self, key: str) -> None:
         self._run(lambda: None, then=lambda: self.chosen.emit(key))
@@ -259,6 +281,9 @@ class PortraitStrip(QWidget):
                 _go_without,
             )
         )
+        if entry.kept:
+            tile.setAcceptDrops(True)
+            tile.dropped.connect(lambda mime: self.take_more(entry, mime))
         tile.addActions(self._actions.of(entry, tile))
         return tile
 
@@ -266,6 +291,10 @@ class PortraitStrip(QWidget):
         """What was made for a tile that may have gone meanwhile."""
         if entry in self._entries:
             show(self._tiles[entry.key], pictures)
+
+
+def _files(mime: QMimeData) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in mime.urls() if url.isLocalFile()]
 
 
 def _go_without(error: Exception) -> None:

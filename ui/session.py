@@ -61,6 +61,8 @@ class Session(QObject):
         self.entry: Entry | None = None
         self.embedding: PortraitEmbedding | None = None
         self._tuned: Engine | None = None  # to the portrait, and paints it instead of the equipment's
+        self.realism: float | None = None  # of the last frame that was judged, 0..1
+        self._judging = False  # or it cannot be done in this show
         self.frozen = False
         self._asked = ""  # the portrait that was chosen last, shown or not
         self._fell_back = False  # to a bundled portrait, as the one of last time cannot be had
@@ -127,6 +129,15 @@ class Session(QObject):
         self.apply(self.settings)
         self.state_changed.emit()
 
+    def judge(self) -> None:
+        """Have it found out how real the newest frame looks, while the show goes on; `realism` has it then.
+
+        Where nothing else can close the engine meanwhile: in the thread that does.
+        """
+        if self.live is not None and self.live.running and not self._judging:
+            self._judging = True
+            self._staging.run(self.live.engine.realism, self._keep_realism, self._give_up_realism)
+
     def recalibrate(self) -> None:
         if self.live is not None:
             self.live.recalibrate()
@@ -180,6 +191,7 @@ class Session(QObject):
 
     def _show(self, prepared: Prepared) -> None:
         self.entry, self.embedding, self._tuned = prepared.entry, prepared.embedding, prepared.engine
+        self.realism = None
         if self._director is not None:
             self._director.lend(self.embedding, self._tuned)
         if self.live is not None:
@@ -228,8 +240,9 @@ class Session(QObject):
         if self.live is not None:
             self._former = self.live
             self._opening.leave(self.live)
-        self.live = self.source = self._equipment = self._director = None
+        self.live = self.source = self._equipment = self._director = self.realism = None
         self.camera = ""
+        self._judging = False  # there is no answer any more
         settings = self.settings
         if self.wanted:
             self._staging.run(lambda: self._opening.open(settings), self._set, self._fail)
@@ -251,6 +264,13 @@ class Session(QObject):
         self.wanted = False
         self.said.emit(_sentence(error, tr("The portrait cannot be brought to life ({error}).")), "error")
         self.state_changed.emit()
+
+    def _keep_realism(self, realism: float | None) -> None:
+        self._judging, self.realism = False, realism
+
+    def _give_up_realism(self, error: Exception) -> None:
+        logger.warning("How real the portrait looks cannot be said: %s", error)
+        self.realism = None
 
     def _keep_rest(self) -> None:
         calibration = self._rests.take()

@@ -15,13 +15,13 @@ STAGES = ("track", "retarget", "animate")
 
 
 class StatusLine(QWidget):
-    """Text only; everything in full is its tooltip."""
+    """Text only; everything in full, and how real the portrait looks, is its tooltip."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("foot")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self._whole = ""
+        self._whole = self._realism = ""
         self._figures, self._outputs = QLabel(), QLabel()
         for label in (self._figures, self._outputs):
             label.setObjectName("status")
@@ -29,6 +29,7 @@ class StatusLine(QWidget):
             small = label.font()
             small.setPointSizeF(0.88 * small.pointSizeF())
             label.setFont(small)
+            label.setFixedHeight(label.fontMetrics().height() + 2)  # whatever script the text is in
         self._figures.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.MARGIN_PX, 4, theme.MARGIN_PX, 4)
@@ -36,8 +37,10 @@ class StatusLine(QWidget):
         row.addWidget(self._figures, stretch=1)
         row.addWidget(self._outputs)
 
-    def show_figures(self, timings: dict[str, Timing], *, engine: str, why: str, stopped: bool) -> None:
-        """What the stages took of late; `why` says how the engine came to be the one."""
+    def show_figures(
+        self, timings: dict[str, Timing], *, engine: str, why: str, stopped: bool, realism: float | None = None
+    ) -> None:
+        """What the stages took of late; `why` says how the engine came to be the one. realism: 0..1, if it is known."""
         named = tr("engine {name} ({why})").format(name=engine, why=why) if engine else ""
         shown = timings.get(SHOWN)
         if stopped or shown is None:
@@ -51,6 +54,10 @@ class StatusLine(QWidget):
                 " · ".join(stages) + " ms" if stages else "",
             ]
         self._whole = "   ".join(part for part in (*figures, named) if part)
+        self._realism = ""
+        if realism is not None and not stopped:
+            looks = tr("looks real: {percent} %").format(percent=f"{100 * realism:.0f}")
+            self._realism = f"{looks} ({tr('50 %: as real as the portrait itself')})"
         self._fit()
 
     def show_outputs(self, text: str) -> None:
@@ -64,4 +71,4 @@ class StatusLine(QWidget):
     def _fit(self) -> None:
         metrics = self._figures.fontMetrics()
         self._figures.setText(metrics.elidedText(self._whole, Qt.TextElideMode.ElideRight, self._figures.width()))
-        self.setToolTip(self._whole)
+        self.setToolTip("\n".join(part for part in (self._whole, self._realism) if part))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QLineF, QMimeData, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
     QEnterEvent,
     QFocusEvent,
     QKeyEvent,
@@ -35,9 +38,13 @@ SHADE = QColor(0, 0, 0, 150)
 
 
 class Tile(QAbstractButton):
-    """Clicked with the mouse, Space or Enter. `film_wanted` comes when the mouse does, once until it has a film."""
+    """Clicked with the mouse, Space or Enter. `film_wanted` comes when the mouse does, once until it has a film.
+
+    dropped: something with files or a picture, which are to be this portrait's too; once it accepts drops.
+    """
 
     film_wanted = Signal()
+    dropped = Signal(QMimeData)
 
     def __init__(self, *, number: int, film_fps: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,6 +53,7 @@ class Tile(QAbstractButton):
         self._film: list[QPixmap] = []
         self._frame = 0
         self._busy_deg: int | None = None
+        self._dragged_over = False
         self._player = QTimer(self, interval=round(1000 / film_fps))
         self._player.timeout.connect(self._advance)
         self._waiting = QTimer(self, interval=BUSY_INTERVAL_MS)
@@ -106,6 +114,24 @@ class Tile(QAbstractButton):
         super().focusInEvent(event)
         self.update()
 
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # Qt's name
+        mime = event.mimeData()
+        if mime.hasImage() or any(url.isLocalFile() for url in mime.urls()):
+            event.acceptProposedAction()
+            self._show_dragged_over(True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # Qt's name
+        self._show_dragged_over(False)
+
+    def dropEvent(self, event: QDropEvent) -> None:  # Qt's name
+        self._show_dragged_over(False)
+        event.acceptProposedAction()
+        self.dropped.emit(event.mimeData())
+
+    def _show_dragged_over(self, so: bool) -> None:
+        self._dragged_over = so
+        self.update()
+
     def _advance(self) -> None:
         self._frame = (self._frame + 1) % len(self._film)
         self.update()
@@ -136,13 +162,23 @@ class Tile(QAbstractButton):
             self._paint_ring(painter, whole, palette)
         if self._number <= KEYS:
             self._paint_badge(painter, inside, palette)
-        if self._busy_deg is not None:
-            painter.fillPath(shape, SHADE)
-            painter.setPen(QPen(Qt.GlobalColor.white, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
-            circle = QRectF(0, 0, BADGE_PX, BADGE_PX)
-            circle.moveCenter(inside.center())
-            painter.drawArc(circle, -16 * self._busy_deg, 16 * 270)
+        if self._dragged_over or self._busy_deg is not None:
+            self._paint_sign(painter, shape)
         painter.end()
+
+    def _paint_sign(self, painter: QPainter, shape: QPainterPath) -> None:
+        """A plus, since what is dropped is added, or an arc that turns."""
+        painter.fillPath(shape, SHADE)
+        painter.setPen(QPen(Qt.GlobalColor.white, 3, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+        square = QRectF(0, 0, BADGE_PX, BADGE_PX)
+        square.moveCenter(shape.boundingRect().center())
+        if self._dragged_over:
+            x, y = square.center().x(), square.center().y()
+            painter.drawLines(
+                [QLineF(square.left(), y, square.right(), y), QLineF(x, square.top(), x, square.bottom())]
+            )
+        elif self._busy_deg is not None:
+            painter.drawArc(square, -16 * self._busy_deg, 16 * 270)
 
     def _paint_ring(self, painter: QPainter, whole: QRectF, palette: QPalette) -> None:
         chosen = self.isChecked()

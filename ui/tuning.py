@@ -226,8 +226,9 @@ class TuningDialog(QDialog):
         """Whether the library has the portrait tuned now."""
         entry = self._entry
 
-        def report(done: float) -> bool:
-            self._inbox.send(partial(self._show_progress, done))
+        def report(done: float | None) -> bool:
+            if done is not None:
+                self._inbox.send(partial(self._show_progress, done))
             return not self._stopped.is_set()
 
         with TemporaryDirectory(prefix="puppet-") as folder:

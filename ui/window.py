@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from puppet.library import Entry
 
 LOOK_MS = 400
+JUDGE_EVERY = 12  # looks: judging takes a third of what a frame does
 AHEAD_MS = 3000  # after a portrait came to life, others are made ready
 SIDE_PX = 340
 SMALLEST = (640, 480)
@@ -68,6 +69,7 @@ class Window(QMainWindow):
         self.outputs.said.connect(lambda text, kind: self._stage.banner.tell(text, kind))
         self.outputs.changed.connect(self._show_state)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._apply_theme)  # no lambda: that would outlive us
+        self._looks = 0
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self._look)
@@ -143,6 +145,8 @@ class Window(QMainWindow):
         self._picker.chosen.connect(lambda device: self._change({"camera.device": device}))
         self._strip.chosen.connect(self._choose)
         self._strip.said.connect(lambda text, error: self._stage.banner.tell(text, "error" if error else "information"))
+        further, banner = self._strip.further, self._stage.banner
+        further.working.connect(lambda text: banner.stand("further", text, "information", cancel=further.give_up))
         self._controls.changed.connect(self.take)
         self._controls.freeze_toggled.connect(session.freeze)
         self._calibration.rest_wanted.connect(session.recalibrate)
@@ -234,6 +238,9 @@ class Window(QMainWindow):
             self._calibration.set_portrait(self.session.embedding.portrait.landmarks)
 
     def _prepare_others(self) -> None:
+        if self.session.wanted and not self.session.is_running:  # first, this one is to live
+            self._ahead.start()
+            return
         self._strip.prepare(long_side_px=self._settings.engine.long_side_px)
 
     def _show_state(self) -> None:
@@ -256,11 +263,17 @@ class Window(QMainWindow):
         live = self.session.live
         self.outputs.check()
         self._watch.look()
+        if live is not None:
+            live.distracted = self._strip.is_preparing
+            self._looks += 1
+            if self._looks % JUDGE_EVERY == 0 and not live.economy:
+                self.session.judge()
         self._status.show_figures(
             live.timings.snapshot() if live is not None else {},
             engine=live.engine.name if live is not None else "",
             why=self._why_engine(),
             stopped=not self.session.wanted,
+            realism=self.session.realism if live is not None and not live.economy else None,
         )
         self._status.show_outputs(self.outputs.summary())
 
