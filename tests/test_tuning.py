@@ -229,9 +229,47 @@ def test_the_best_is_kept(gain_until: Callable[[int], None], album: Album) -> No
     unfolded(once, DEFAULT)
 
 
+def test_in_the_end_it_learns_from_all_pictures(
+    gain_until: Callable[[int], None], pairs: OwnPairs, album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gain_until(2)
+    learn, taken = tuning.Tuner.learn, []
+
+    def noted(tuner: tuning.Tuner) -> None:
+        taken.append(len(tuner._drawn))
+        learn(tuner)
+
+    monkeypatch.setattr(tuning.Tuner, "learn", noted)
+    told: list[float] = []
+    kept, _ = tuned_to(album, "ada", config=QUICK, progress=lambda done: told.append(done) or True)
+    few, every = len(pairs.trained), len(pairs.pairs.pairs)
+    assert taken == [few] * 2 + [every] * 3  # half as many pictures again, so half as many steps
+    assert told == sorted(told)
+    trial, report = tuned_to(album, "ada", config=QUICK, progress=lambda done: done < 0.5)
+    assert report.stopped
+    weights = "generator.blocks.0.a.weight"
+    assert not np.array_equal(kept.tensors[weights], trial.tensors[weights])
+
+
+def test_what_went_astray_in_the_end_is_not_kept(
+    gain_until: Callable[[int], None], album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gain_until(2)
+    trial, _ = tuned_to(album, "ada", config=QUICK, progress=lambda done: done < 0.5)
+
+    def judge(tuner: tuning.Tuner) -> Figures:
+        return Figures(lpips=0.5 - 0.1 * tuner.step if tuner.step < 3 else 0.4, openings=0.1)
+
+    monkeypatch.setattr(tuning.Tuner, "judge", judge)
+    kept, report = tuned_to(album, "ada", config=QUICK)
+    assert not report.stopped
+    weights = "generator.blocks.0.a.weight"
+    np.testing.assert_array_equal(kept.tensors[weights], trial.tensors[weights])
+
+
 def test_stopped_it_keeps_the_best_or_nothing(gain_until: Callable[[int], None], album: Album) -> None:
     gain_until(9)
-    _, report = tuned_to(album, "ada", config=QUICK, progress=lambda done: done < 0.5)
+    _, report = tuned_to(album, "ada", config=QUICK, progress=lambda done: done < 0.2)  # of five steps
     assert (report.steps, report.stopped) == (1, True)
     with pytest.raises(TuningStopped, match="nothing was written"):
         tuned_to(album, "ada", config=QUICK, progress=lambda done: False)
@@ -244,12 +282,23 @@ def test_without_a_gain_it_is_refused(gain_until: Callable[[int], None], album: 
 
 
 def test_a_step_changes_what_is_painted(pairs: OwnPairs) -> None:
-    tuner = tuning.Tuner(pairs, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
+    tuner = tuning.Tuner(pairs, pairs.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
     figures = tuner.judge()
     assert 0 < figures.lpips
     assert 0 < figures.openings < 0.5
     tuner.learn()
     assert tuner.judge() != figures
+
+
+def test_not_all_that_was_learnt_is_kept(pairs: OwnPairs) -> None:
+    tuner = tuning.Tuner(pairs, pairs.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
+    name = "generator.blocks.0.a.weight"
+    before = tuner.model.state_dict()[name].clone()
+    tuner.learn()
+    learnt = tuner.model.state_dict()[name] - before
+    assert learnt.abs().max() > 0
+    torch.testing.assert_close(tuner.mixed()[name] - before, tuning.SHARE * learnt, atol=1e-7, rtol=0.01)
+    torch.testing.assert_close(tuner.state()[name], tuner.mixed()[name].half())
 
 
 def test_one_picture_is_not_enough(portrait: Portrait, pictures: list[Path], tmp_path: Path) -> None:

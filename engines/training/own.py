@@ -29,6 +29,10 @@ class OwnPairs:
     judged: list[int]
 
     @property
+    def pictures(self) -> int:
+        return len(self.pairs.points)
+
+    @property
     def held_back(self) -> int:
         """How many pictures are kept back."""
         return len(np.unique(self.pairs.pairs[self.judged, 1]))

@@ -1,26 +1,28 @@
 """Tuning the generator to one person at home, from a few pictures (section 3.4 of Zakharov et al. 2019).
 
 It starts from what training left: psi' = P ê of the pictures' mean embedding, which from then on is a constant of this
-person, and the weights as they are. Some pictures are kept back; what comes nearest to them is what is kept.
+person, and the weights as they are. On trial, some pictures are kept back, which tells for how many steps they come
+nearer; then it learns anew from all of them for as long.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from engines import weights as stored
 from engines.geometry import seen_by_network
 from engines.neural import DEFAULT
 from engines.training import losses
-from engines.training.data import Batch, collate, mirrored, sample
+from engines.training.data import Batch, collate, sample
 from engines.training.loop import Config, placed
 from engines.training.models import WarpFed
 from engines.training.own import OwnPairs, own_pairs
@@ -32,16 +34,19 @@ from puppet.portrait import WHOLE, Selection, prepare
 from puppet.types import Portrait, PuppetError
 
 CONFIG: Final = Config(
-    steps=300,
+    steps=150,
     batch=4,
     learning_rate=1e-4,
     warm_up=20,
+    # VGG16's loss of a part gains less, and takes a third of the time; without it, a grid has to be kept off the skin.
+    weights=losses.Weights(whole=3, crop=0, grid=30),
     bf16=torch.backends.cpu.get_cpu_capability().startswith("AVX512"),  # others would only imitate it
 )
 PSI_RATE: Final = 10  # times the learning rate: psi is one vector instead of millions of weights
-MOST_S: Final = 480.0  # however slow the computer is
+SHARE: Final = 0.75  # of what was learnt; see Tuner.mixed
+MOST_S: Final = 480.0  # however slow the computer is, trial and all
 EVERY: Final = 25  # steps, what is kept back is looked at
-PATIENCE: Final = 6  # such looks without a gain
+PATIENCE: Final = 4  # such looks without a gain
 LEAST_GAIN: Final = 0.01  # of LPIPS, for which a file is worth writing
 OPENINGS_SLACK: Final = 1.02  # by which mouth and eyes may be farther from the truth
 
@@ -61,9 +66,9 @@ class Report:
     """What tuning did; all differences are of the pictures kept back."""
 
     pictures: int  # of the person, the portrait included
-    held_back: int  # of these
-    steps: int
-    best_step: int  # whose weights were kept
+    held_back: int  # of these, on trial
+    steps: int  # of the trial
+    best_step: int  # of these; for as long as that, it learnt from all pictures
     seconds: float
     lpips_before: float  # AlexNet
     lpips_after: float
@@ -87,6 +92,24 @@ class _Kept:
     state: dict[str, Tensor]
 
 
+class _Course:
+    """How far it has come, which `progress` is told and may stop; the clock ends what takes too long."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._begun_s = progress, time.monotonic()
+        self.stopped = False
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun_s
+
+    def goes_on(self, part: float, *, start: float, end: float) -> bool:
+        """Whether to, where `part` (0..1) is done of the stretch from `start` to `end` of the whole (0..1)."""
+        spent = self.seconds / MOST_S
+        self.stopped = not self._progress(min(end, max(start + part * (end - start), spent)))
+        return not self.stopped and spent < end
+
+
 class OwnPsi(nn.Module):
     """In P's place: the same psi (…,) whatever the embedding; called as the part of P that it is kept as."""
 
@@ -99,14 +122,17 @@ class OwnPsi(nn.Module):
 
 
 class Tuner:
-    """Our generator with the psi of one person, in training on that person's pairs."""
+    """Our generator with the psi of one person, in training on the pairs `drawn` of that person's."""
 
-    def __init__(self, own: OwnPairs, *, base: Path, config: Config, device: torch.device) -> None:
+    def __init__(
+        self, own: OwnPairs, drawn: Sequence[int], *, base: Path, config: Config, device: torch.device
+    ) -> None:
         torch.manual_seed(config.seed)
-        self._own, self._config, self._device = own, config, device
+        self._own, self._drawn, self._config, self._device = own, drawn, config, device
         self._random = np.random.default_rng(config.seed)
         self.step = 0
         self.model = placed(_personal(own, base), device)
+        self._start = {name: value.clone() for name, value in self.model.state_dict().items()}
         self._alexnet, self._vgg = (placed(PerceptualNet.load(net), device) for net in ("alexnet", "vgg16"))
         psi = self.model.generator.P.bias
         others = [parameter for parameter in self.model.parameters() if parameter is not psi]
@@ -141,12 +167,12 @@ class Tuner:
 
     @torch.inference_mode()
     def judge(self) -> Figures:
-        """How far it is from the pictures kept back."""
-        distances, openings = [], []
+        """How far what is kept of it is from the pictures kept back."""
+        distances, openings, mixed = [], [], self.mixed()
         only_openings = losses.Weights(pixels=0, openings=1, whole=0, crop=0)
         for batch in self._judged:
             with self._config.precision(self._device):
-                painted = self.model(batch)[0].float().clamp(0, 1)
+                painted = functional_call(self.model, mixed, batch)[0].float().clamp(0, 1)
             distances.append(self._alexnet.lpips(painted, batch.target))
             error = losses.reconstruction(
                 painted, batch.target, batch.openings, alexnet=self._alexnet, vgg=self._vgg, weights=only_openings
@@ -156,14 +182,20 @@ class Tuner:
 
     def state(self) -> dict[str, Tensor]:
         """A copy of what changes, by the names in a file of weights."""
-        return {name: value.detach().half().cpu() for name, value in self.model.state_dict().items()}
+        return {name: value.half().cpu() for name, value in self.mixed().items()}
+
+    @torch.no_grad()
+    def mixed(self) -> dict[str, Tensor]:
+        """SHARE of the way from where it started: as near to the person, and it follows the eyes as everybody's did.
+
+        Wortsman et al., "Robust fine-tuning of zero-shot models" (2022), section 3.
+        """
+        return {name: self._start[name].lerp(value, SHARE) for name, value in self.model.state_dict().items()}
 
     def _batch(self) -> Batch:
         random = self._random
-        chosen = random.choice(self._own.trained, self._config.batch)
-        drawn = [sample(self._own.pairs, int(index), random=random) for index in chosen]
-        turned = [mirrored(each) if random.random() < 0.5 else each for each in drawn]
-        return collate(turned).to(self._device)
+        chosen = random.choice(self._drawn, self._config.batch)
+        return collate([sample(self._own.pairs, int(index), random=random) for index in chosen]).to(self._device)
 
 
 def tune(
@@ -195,52 +227,67 @@ def tuned_to(
 ) -> tuple[Tuned, Report]:
     """Tune to an album, known by `key` from then on.
 
-    KeyboardInterrupt, or `progress`, stops it: the best so far is kept, as the report says. Raises NoGainError where
-    there is none, or TuningStopped if it was stopped before.
+    KeyboardInterrupt, or `progress`, stops it: the best of the trial is kept, as the report says. Raises NoGainError
+    where there is none, or TuningStopped if it was stopped before.
     """
-    begun_s = time.monotonic()
+    course = _Course(progress)
     if not isinstance(portrait, Album) or not portrait.views:
         raise NoGainError("One picture tells too little of how a face moves; give more, or a video, with --also.")
     own = own_pairs(portrait)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tuner = Tuner(own, base=base, config=config, device=device)
-    before = tuner.judge()
-    best, stopped = _Kept(before, 0, tuner.state()), False
+    trial = Tuner(own, own.trained, base=base, config=config, device=device)
+    before = trial.judge()
+    best = _Kept(before, 0, trial.state())
+    growth = own.pictures / (own.pictures - own.held_back)  # by which there is more to learn from than on trial
+    state: dict[str, Tensor] | None = None
     try:
-        while tuner.step < config.steps and tuner.step - best.step < PATIENCE * EVERY:
-            spent = (time.monotonic() - begun_s) / MOST_S
-            stopped = not progress(min(1.0, max(tuner.step / config.steps, spent)))
-            if stopped or spent > 1:
+        while trial.step < config.steps and trial.step - best.step < PATIENCE * EVERY:
+            if not course.goes_on(trial.step / config.steps, start=0, end=1 / (1 + growth)):
                 break
-            tuner.learn()
-            if tuner.step % EVERY == 0 or tuner.step == config.steps:
-                now = tuner.judge()
+            trial.learn()
+            if trial.step % EVERY == 0 or trial.step == config.steps:
+                now = trial.judge()
                 if now.lpips < best.figures.lpips and now.openings <= OPENINGS_SLACK * before.openings:
-                    best = _Kept(now, tuner.step, tuner.state())
+                    best = _Kept(now, trial.step, trial.state())
+        if best.figures.lpips <= (1 - LEAST_GAIN) * before.lpips and not course.stopped:
+            longer = replace(config, steps=round(growth * config.steps))
+            final = Tuner(own, range(len(own.pairs.pairs)), base=base, config=longer, device=device)
+            learnt = _learnt(final, round(growth * best.step), course, start=1 / (1 + growth))
+            if learnt and final.judge().lpips <= best.figures.lpips:  # of what it knows by now: else it went astray
+                state = final.state()
     except KeyboardInterrupt:
-        stopped = True
+        course.stopped = True
     after = best.figures
     if after.lpips > (1 - LEAST_GAIN) * before.lpips:
-        if stopped:
+        if course.stopped:
             raise TuningStopped("Stopped before anything was gained; nothing was written.")
         raise NoGainError(
             f"Tuning brought nothing nearer to the pictures that were kept back to judge by (LPIPS {after.lpips:.4f}, "
             f"before {before.lpips:.4f}), so nothing was written; give more, and more different, pictures."
         )
     report = Report(
-        pictures=len(own.pairs.points),
+        pictures=own.pictures,
         held_back=own.held_back,
-        steps=tuner.step,
+        steps=trial.step,
         best_step=best.step,
-        seconds=round(time.monotonic() - begun_s, 1),
+        seconds=round(course.seconds, 1),
         lpips_before=before.lpips,
         lpips_after=after.lpips,
         openings_before=before.openings,
         openings_after=after.openings,
-        stopped=stopped,
+        stopped=course.stopped,
     )
-    tensors = {name: value.numpy() for name, value in best.state.items()}
+    tensors = {name: value.numpy() for name, value in (state or best.state).items()}
     return Tuned(tensors, digest(base), key, lpips_before=before.lpips, lpips_after=after.lpips), report
+
+
+def _learnt(tuner: Tuner, steps: int, course: _Course, *, start: float) -> bool:
+    """Take so many steps, the rest of the course; whether it was not cut short."""
+    while tuner.step < steps:
+        if not course.goes_on(tuner.step / steps, start=start, end=1):
+            return False
+        tuner.learn()
+    return True
 
 
 def _personal(own: OwnPairs, base: Path) -> WarpFed:
