@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from puppet.tracking import FaceTracker, load_follower
@@ -11,6 +12,7 @@ from puppet.workers import Call
 if TYPE_CHECKING:
     from puppet.follower import Follower
 
+THREADS = 2  # that follow the face: what paints waits for it
 LOADING_S = 1.0  # what closing waits for what is just being loaded
 
 
@@ -34,7 +36,7 @@ class LazyTracker(Closing):
             return None
         tracker = self._tracker.result()
         if self._follower is None:
-            self._follower = Call("follower's loading", load_follower, discard=lambda follower: None)
+            self._follower = Call("follower's loading", _load_follower, discard=lambda follower: None)
         elif not self._quick and self._follower.wait(0):
             self._quick = True
             tracker.follow_with(self._follower.result())
@@ -46,6 +48,10 @@ class LazyTracker(Closing):
             if call is not None:
                 call.wait(LOADING_S)
                 call.abandon()
+
+
+def _load_follower() -> Follower | None:
+    return load_follower(threads=min(THREADS, os.cpu_count() or 1))
 
 
 def _load_tracker() -> FaceTracker:

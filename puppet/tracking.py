@@ -190,12 +190,12 @@ def face_width_px(face: Landmarks) -> float:
     return float(np.ptp(face.points[:, :2], axis=0).max())
 
 
-def load_follower() -> Follower | None:
-    """For a FaceTracker; None, and a word about it, where the graph has to do it all."""
+def load_follower(*, threads: int = 1) -> Follower | None:
+    """For a FaceTracker, see Follower; None, and a word about it, where the graph has to do it all."""
     try:
         from puppet.follower import Follower
 
-        return Follower()
+        return Follower(threads=threads)
     except (ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1]
         logger.warning("OpenVINO cannot follow the face (%s); MediaPipe does, which takes twice the time.", reason)

@@ -102,7 +102,7 @@ def _face() -> Landmarks:
 def tracker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Tracker.made, Tracker.may_load, Tracker.may_answer = [], threading.Event(), threading.Event()
     monkeypatch.setattr("puppet.lazy_tracker.FaceTracker", Tracker)
-    monkeypatch.setattr("puppet.lazy_tracker.load_follower", lambda: FOLLOWER)
+    monkeypatch.setattr("puppet.lazy_tracker.load_follower", lambda threads: FOLLOWER)
     yield
     Tracker.may_load.set()
     Tracker.may_answer.set()
