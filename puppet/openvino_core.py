@@ -10,7 +10,7 @@ from functools import cache
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # not importable from now on
 
-import openvino  # type: ignore[import-untyped]  # noqa: E402
+import openvino  # noqa: E402
 
 
 @cache

@@ -5,10 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from engines.training.perceptual import PerceptualNet
 
 if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -45,6 +49,23 @@ def _garbage_of_windows(request: pytest.FixtureRequest) -> Iterator[None]:
 def data() -> Path:
     """tests/data: face.mp4 (a face, with sound), turn.mp4 (it turns and blinks), no_face.mp4, group.jpg (two faces)."""
     return Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def load_features() -> Callable[[str], PerceptualNet]:
+    """In place of `PerceptualNet.load`: random networks, without the packages that hold the true ones' weights."""
+    import torch
+
+    from engines.training.perceptual import PerceptualNet
+
+    def load(net: str) -> PerceptualNet:
+        torch.manual_seed(1)
+        module = PerceptualNet(net)  # type: ignore[arg-type]
+        for head in module.heads:
+            torch.nn.init.constant_(head.weight, 1 / head.in_channels)
+        return module.requires_grad_(False).eval()
+
+    return load
 
 
 @pytest.fixture(scope="session")

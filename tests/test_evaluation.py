@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +27,9 @@ from puppet.video import VideoFile
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
-    def load(net: str) -> PerceptualNet:
-        torch.manual_seed(1)
-        module = PerceptualNet(net)  # type: ignore[arg-type]
-        for head in module.heads:
-            torch.nn.init.constant_(head.weight, 1 / head.in_channels)
-        return module.requires_grad_(False).eval()
-
+def judge(load_features: Callable[[str], PerceptualNet]) -> Judge:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PerceptualNet, "load", staticmethod(load))
+        patch.setattr(PerceptualNet, "load", staticmethod(load_features))
         return Judge()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -27,15 +28,8 @@ QUICK = Config(steps=2, batch=2, warm_up=1, checkpoint_s=0, bf16=False)
 
 
 @pytest.fixture(autouse=True)
-def _features(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(net: str) -> PerceptualNet:
-        torch.manual_seed(1)
-        module = PerceptualNet(net)  # type: ignore[arg-type]
-        for head in module.heads:
-            torch.nn.init.constant_(head.weight, 1 / head.in_channels)
-        return module.requires_grad_(False).eval()
-
-    monkeypatch.setattr(PerceptualNet, "load", staticmethod(load))
+def _features(monkeypatch: pytest.MonkeyPatch, load_features: Callable[[str], PerceptualNet]) -> None:
+    monkeypatch.setattr(PerceptualNet, "load", staticmethod(load_features))
 
 
 @pytest.fixture(scope="module")

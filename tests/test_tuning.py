@@ -22,7 +22,8 @@ from engines.runner import RUNNERS
 from engines.training import tuning
 from engines.training.own import OwnPairs, own_pairs
 from engines.training.perceptual import PerceptualNet
-from engines.training.tuning import CONFIG, Figures, NoGainError, TuningStopped, tune, tuned_to
+from engines.training.tuner import SHARE, Figures, Tuner
+from engines.training.tuning import CONFIG, NoGainError, TuningStopped, tune, tuned_to
 from engines.tuned import Tuned, TunedEngine, TunedError, digest, unfolded
 from puppet.__main__ import main
 from puppet.overlay import Album, album_of
@@ -38,17 +39,10 @@ QUICK = replace(CONFIG, steps=2, batch=1, bf16=False)
 
 
 @pytest.fixture(autouse=True)
-def _features(monkeypatch: pytest.MonkeyPatch) -> None:
+def _features(monkeypatch: pytest.MonkeyPatch, load_features: Callable[[str], PerceptualNet]) -> None:
     """Without the packages that hold the weights of the networks that compare pictures."""
 
-    def load(net: str) -> PerceptualNet:
-        torch.manual_seed(1)
-        module = PerceptualNet(net)  # type: ignore[arg-type]
-        for head in module.heads:
-            torch.nn.init.constant_(head.weight, 1 / head.in_channels)
-        return module.requires_grad_(False).eval()
-
-    monkeypatch.setattr(PerceptualNet, "load", staticmethod(load))
+    monkeypatch.setattr(PerceptualNet, "load", staticmethod(load_features))
 
 
 @pytest.fixture(scope="module")
@@ -206,10 +200,10 @@ def gain_until(pairs: OwnPairs, monkeypatch: pytest.MonkeyPatch) -> Callable[[in
     """Makes each step a gain, up to the number that it is called with."""
 
     def choose(last: int) -> None:
-        def judge(tuner: tuning.Tuner) -> Figures:
+        def judge(tuner: Tuner) -> Figures:
             return Figures(lpips=0.5 - 0.1 * min(tuner.step, last), openings=0.1)
 
-        monkeypatch.setattr(tuning.Tuner, "judge", judge)
+        monkeypatch.setattr(Tuner, "judge", judge)
 
     monkeypatch.setattr(tuning, "EVERY", 1)
     monkeypatch.setattr(tuning, "own_pairs", lambda portrait: pairs)
@@ -233,13 +227,13 @@ def test_in_the_end_it_learns_from_all_pictures(
     gain_until: Callable[[int], None], pairs: OwnPairs, album: Album, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gain_until(2)
-    learn, taken = tuning.Tuner.learn, []
+    learn, taken = Tuner.learn, []
 
-    def noted(tuner: tuning.Tuner) -> None:
+    def noted(tuner: Tuner) -> None:
         taken.append(len(tuner._drawn))
         learn(tuner)
 
-    monkeypatch.setattr(tuning.Tuner, "learn", noted)
+    monkeypatch.setattr(Tuner, "learn", noted)
     told: list[float] = []
     kept, _ = tuned_to(album, "ada", config=QUICK, progress=lambda done: told.append(done) or True)
     few, every = len(pairs.trained), len(pairs.pairs.pairs)
@@ -257,10 +251,10 @@ def test_what_went_astray_in_the_end_is_not_kept(
     gain_until(2)
     trial, _ = tuned_to(album, "ada", config=QUICK, progress=lambda done: done < 0.5)
 
-    def judge(tuner: tuning.Tuner) -> Figures:
+    def judge(tuner: Tuner) -> Figures:
         return Figures(lpips=0.5 - 0.1 * tuner.step if tuner.step < 3 else 0.4, openings=0.1)
 
-    monkeypatch.setattr(tuning.Tuner, "judge", judge)
+    monkeypatch.setattr(Tuner, "judge", judge)
     kept, report = tuned_to(album, "ada", config=QUICK)
     assert not report.stopped
     weights = "generator.blocks.0.a.weight"
@@ -282,7 +276,7 @@ def test_without_a_gain_it_is_refused(gain_until: Callable[[int], None], album: 
 
 
 def test_a_step_changes_what_is_painted(pairs: OwnPairs) -> None:
-    tuner = tuning.Tuner(pairs, pairs.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
+    tuner = Tuner(pairs, pairs.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
     figures = tuner.judge()
     assert 0 < figures.lpips
     assert 0 < figures.openings < 0.5
@@ -291,13 +285,13 @@ def test_a_step_changes_what_is_painted(pairs: OwnPairs) -> None:
 
 
 def test_not_all_that_was_learnt_is_kept(pairs: OwnPairs) -> None:
-    tuner = tuning.Tuner(pairs, pairs.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
+    tuner = Tuner(pairs, pairs.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
     name = "generator.blocks.0.a.weight"
     before = tuner.model.state_dict()[name].clone()
     tuner.learn()
     learnt = tuner.model.state_dict()[name] - before
     assert learnt.abs().max() > 0
-    torch.testing.assert_close(tuner.mixed()[name] - before, tuning.SHARE * learnt, atol=1e-7, rtol=0.01)
+    torch.testing.assert_close(tuner.mixed()[name] - before, SHARE * learnt, atol=1e-7, rtol=0.01)
     torch.testing.assert_close(tuner.state()[name], tuner.mixed()[name].half())
 
 

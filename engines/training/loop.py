@@ -116,16 +116,7 @@ class Trainer:
             group["lr"] = self.config.learning_rate * self.config.rate(self.step)
         with self.config.precision(self.device):
             painted, e, flow = self.model(batch)
-            found = losses.reconstruction(
-                painted.float(),
-                batch.target,
-                batch.openings,
-                alexnet=self.judge,
-                vgg=self.vgg,
-                weights=self.config.weights,
-            )
-            if flow is not None and self.config.weights.flow:
-                found["flow"] = self.config.weights.flow * losses.flow_error(flow.float(), batch.motion)
+            found = losses.content(painted, flow, batch, alexnet=self.judge, vgg=self.vgg, weights=self.config.weights)
             if self.adversary is not None:
                 found |= self.adversary.judged(batch, painted, e, self.config.weights)
         self.optimiser.zero_grad(set_to_none=True)

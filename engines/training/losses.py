@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engines.training.data import Batch
 from engines.training.perceptual import PerceptualNet
 
 CROP_PX = 96
@@ -29,16 +30,32 @@ class Weights:
     match: float = 0.0  # embedding against the discriminator's column
 
 
+def content(
+    painted: Tensor,
+    flow: Tensor | None,
+    batch: Batch,
+    *,
+    alexnet: PerceptualNet,
+    vgg: PerceptualNet | None,
+    weights: Weights,
+) -> dict[str, Tensor]:
+    """`reconstruction` of what was painted of a batch, and the error of the flow where a model has one."""
+    found = reconstruction(painted.float(), batch.target, batch.openings, alexnet=alexnet, vgg=vgg, weights=weights)
+    if flow is not None and weights.flow:
+        found["flow"] = weights.flow * flow_error(flow.float(), batch.motion)
+    return found
+
+
 def reconstruction(
     painted: Tensor,
     target: Tensor,
     openings: Tensor,
     *,
     alexnet: PerceptualNet,
-    vgg: PerceptualNet,
+    vgg: PerceptualNet | None,
     weights: Weights,
 ) -> dict[str, Tensor]:
-    """Weighted losses by name; pictures (B, 3, 256, 256) in 0..1, openings (B, 1, 256, 256)."""
+    """Weighted losses by name; pictures (B, 3, 256, 256) in 0..1, openings (B, 1, 256, 256). `crop` needs `vgg`."""
     error = (painted - target).abs()
     found = {}
     if weights.pixels:
@@ -49,6 +66,7 @@ def reconstruction(
     if weights.whole:
         found["whole"] = weights.whole * alexnet.lpips(painted, target).mean()
     if weights.crop:
+        assert vgg is not None
         half = (len(painted) + 1) // 2  # VGG16 costs more than all the rest: half of the pictures take turns
         crop = (slice(half), slice(None), *_square())
         found["crop"] = weights.crop * vgg.lpips(painted[crop], target[crop]).mean()
