@@ -30,7 +30,17 @@ def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as environment:
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
             environment.setenv(name, str(home))
+        _remember_a_slow_computer()
         yield
+
+
+def _remember_a_slow_computer() -> None:
+    """Whatever this one is: in the tests, and in the programs that they start, "auto" takes the warp engine."""
+    from engines import EngineUnavailable, neural
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(EngineUnavailable):
+        patch.setattr(neural, "_pace_ms", lambda: 1000.0)
+        neural.NeuralEngine.unasked(live=True)
 
 
 @pytest.fixture(autouse=True)
