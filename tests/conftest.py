@@ -38,9 +38,10 @@ def _remember_a_slow_computer() -> None:
     """Whatever this one is: in the tests, and in the programs that they start, "auto" takes the warp engine."""
     from engines import EngineUnavailable, neural
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(EngineUnavailable):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neural, "_pace_ms", lambda: 1000.0)
-        neural.NeuralEngine.unasked(live=True)
+        with pytest.raises(EngineUnavailable):
+            neural.NeuralEngine.unasked(live=True)
 
 
 @pytest.fixture(autouse=True)
