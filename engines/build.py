@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
+from engines import canvas
 from engines import weights as stored
+from engines.frame import Frame
 from engines.geometry import COARSE_PX, SIDE_PX
 from engines.pytorch import Embed, Judge, Repaint, filled, stored_name
 
@@ -38,6 +41,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     half: bool = False  # convolutions in fp16; normalisation statistics stay in fp32
+    side_px: int = 0  # of a Frame
 
 
 _REPAINT = ("seen", "head", "psi", "features"), ("flow", "residual")
@@ -45,6 +49,10 @@ GRAPHS: Final = (
     Graph("embed", Embed, ("seen",), ("psi", "features")),
     Graph("repaint", Repaint, *_REPAINT),
     Graph("repaint-fp16", Repaint, *_REPAINT, half=True),
+    *(
+        Graph(f"frame-{side_px}", Frame, (*canvas.shapes(side_px), "psi", "features"), ("picture",), True, side_px)
+        for side_px in canvas.SIDES_PX
+    ),
 )
 
 
@@ -70,7 +78,11 @@ def example(graph: Graph) -> tuple[Tensor, ...]:
     if graph.module is Embed:
         return (seen,)
     with torch.inference_mode():
-        return (seen, torch.randn(HEAD), *(part.clone() for part in embedded(seen)))
+        psi, features = (part.clone() for part in embedded(seen))
+    if graph.module is Repaint:
+        return (seen, torch.randn(HEAD), psi, features)
+    arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in canvas.shapes(graph.side_px).items()}
+    return (*map(torch.from_numpy, arrays.values()), psi, features)
 
 
 def _exported(graph: Graph, module: nn.Module) -> onnx.ModelProto:

@@ -224,6 +224,13 @@ def sample(picture: NDArray[Any], at: Floats, *, border: int, out: NDArray[Any] 
     return cv2.remap(picture, at, _NO_SECOND_MAP, cv2.INTER_LINEAR, dst=out, borderMode=border)
 
 
+def at_points(field: Floats, points: Floats, shape: tuple[int, ...]) -> Floats:
+    """(N, 2): what enlarging `field` (GRID, GRID, 2) to a region of `shape` (h, w, …) puts at `points` (N, 2) px."""
+    finer = cv2.resize(field, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)  # else sampling would be too coarse
+    nodes = (points + np.float32(0.5)) * (np.array(finer.shape[1::-1]) / shape[1::-1]).astype(np.float32) - 0.5
+    return np.asarray(sample(finer, nodes[None].astype(np.float32), border=cv2.BORDER_REPLICATE)[0], np.float32)
+
+
 def unfold(forward: Floats, step_px: tuple[float, float]) -> Floats:
     """Smooth a forward displacement where it would fold the picture over, as when a profile turns to the front.
 

@@ -89,12 +89,12 @@ def _row_of_teeth() -> Floats:
     return np.stack([u, arch, 0.30 + 0.70 * arch**1.5, gaps]).astype(np.float32)
 
 
-_ROW = _row_of_teeth()
+ROW_OF_TEETH = _row_of_teeth()
 
 
 def paint_mouth(palette: Palette, opening: Opening, *, size: float, teeth_px: float, jaw_px: float) -> Floats:
     """(h, w, 3) float32 RGB on the opening's box: a mouth that the portrait never showed."""
-    u, arch, light, gaps = np.take(_ROW, opening.column, axis=1)
+    u, arch, light, gaps = np.take(ROW_OF_TEETH, opening.column, axis=1)
     soft = max(0.012 * size, 0.8)
     upper = np.clip((teeth_px * (0.35 + 0.65 * arch) - opening.below_upper) / soft + 0.5, 0, 1)
     lower = np.clip((jaw_px * (0.35 + 0.65 * arch) - opening.above_lower) / soft + 0.5, 0, 1)

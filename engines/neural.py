@@ -6,6 +6,7 @@ resolution, so that skin and canvas keep their texture. Where nothing moved, not
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +17,18 @@ import cv2
 import numpy as np
 
 from engines import EngineUnavailable, pace, runner
+from engines.canvas import Canvas, Painter, side_for
+from engines.figure import Figure, figure_of
 from engines.geometry import SIDE_PX, Crop, head_motion, seen_by_network
 from engines.realism import Realism
 from engines.repair import Repair
+from engines.runner import Example, Runner
 from engines.warp import WarpEngine
 from engines.weights import FOLDER, WeightsError
 from puppet.motion import target_points
 from puppet.types import Closing, Floats, Image, Landmarks, Motion, Portrait, PortraitEmbedding
+
+logger = logging.getLogger(__name__)
 
 DEFAULT = FOLDER / "ours.safetensors"
 STILL, MOVED = 1.0, 6.0  # grey levels that the warp has changed a pixel by: left alone, and wholly the network's
@@ -37,11 +43,16 @@ class NeuralEngine(Closing):
 
     name = "neural"
 
-    def __init__(self, weights: Path = DEFAULT, *, runner_name: str = "auto") -> None:
-        """Raises `weights.WeightsError` if there are none, `EngineUnavailable` if nothing can run them."""
-        self._runner = runner.load(weights, runner_name)
+    def __init__(self, weights: Path = DEFAULT, *, runner_name: str = "auto", ready: Runner | None = None) -> None:
+        """Raises `weights.WeightsError` if there are none, `EngineUnavailable` if nothing can run them.
+
+        ready: a runner with these weights, in place of one by name; it is closed with the engine.
+        """
+        self._runner = ready or runner.load(weights, runner_name)
         self._warp = WarpEngine()
         self._face: _Face | None = None
+        self._canvas: tuple[Canvas, Painter] | None = None  # on which its frames are painted whole, where they can be
+        self._painters: dict[int, Painter | None] = {}  # by canvas.SIDES_PX
         self._newest: tuple[Image, Floats, Portrait] | None = None  # the frame painted last, its landmarks, of whom
         self._judge: Realism | None = None  # for those who ask
         self.frugal = False  # then, what the warp engine paints must do
@@ -84,13 +95,21 @@ class NeuralEngine(Closing):
     def paint(self, embedding: PortraitEmbedding, target: Floats, *, time_ns: int | None = None) -> Image:
         """Like `animate`, for landmarks that are known already: (478, 3) px of the portrait's picture."""
         if self._face is None or self._face.embedding is not embedding:
-            self._face = _unpack(embedding, self._warp)
-        face = self._face
-        output = self._warp.paint(face.warped, target, time_ns=time_ns)
-        newest = output, target, embedding.portrait
+            face = _unpack(embedding, self._warp)
+            self._face, self._canvas = face, self._canvas_for(face)
         if self.frugal:
-            self._newest = newest
-            return output
+            output = self._warp.paint(self._face.warped, target, time_ns=time_ns)
+        elif self._canvas is not None:
+            canvas, painter = self._canvas
+            output = canvas.paint(painter, target)
+        else:
+            output = self._by_parts(self._face, target, time_ns=time_ns)
+        self._newest = output, target, embedding.portrait  # not before it is whole: another thread may ask for realism
+        return output
+
+    def _by_parts(self, face: _Face, target: Floats, *, time_ns: int | None = None) -> Image:
+        """The warp engine's picture, repaired."""
+        output = self._warp.paint(face.warped, target, time_ns=time_ns)
         picture = output if output.shape[2] == 3 else np.ascontiguousarray(output[..., :3])  # some backdrops have alpha
         points = face.crop.to_square(target)
         square = face.crop.cut(picture)
@@ -102,8 +121,32 @@ class NeuralEngine(Closing):
         face.repair(picture[face.crop.slices], flow, residual, cover=cover)
         if picture is not output:
             output[..., :3] = picture
-        self._newest = newest  # not before it is whole: another thread may ask how real it looks
         return output
+
+    def painter(self, side_px: int) -> Painter | None:
+        """What paints whole frames on such a square where the network runs, as `runner.Runner.painter`, if that can."""
+        if side_px not in self._painters:
+            try:
+                self._painters[side_px] = self._runner.painter(side_px, lambda: self._example(side_px))
+            except EngineUnavailable as error:
+                logger.warning("Frames of %d px are warped on the processor, since %s", side_px, error)
+                self._painters[side_px] = None
+        return self._painters[side_px]
+
+    def _canvas_for(self, face: _Face) -> tuple[Canvas, Painter] | None:
+        if len(face.features) > 1:  # an album, whose pictures take turns
+            return None
+        figure = figure_of(face.warped)
+        side_px = side_for(figure)
+        painter = self.painter(side_px) if side_px else None
+        return (face.canvas(figure, side_px), painter) if side_px and painter else None
+
+    def _example(self, side_px: int) -> Example:
+        portrait = pace.trial_portrait(side_px)
+        face = _unpack(self.embed(portrait), self._warp)
+        canvas = face.canvas(figure_of(face.warped), side_px)
+        target = portrait.landmarks.points + np.float32(TRIAL_SHIFT_PX)
+        return canvas.frame(target), canvas.portrait, self._by_parts(face, target)
 
     def realism(self) -> float | None:
         """See `puppet.types.Engine`. Raises what `Realism` raises."""
@@ -116,7 +159,8 @@ class NeuralEngine(Closing):
     def close(self) -> None:
         if self._judge is not None:
             self._judge.close()
-        self._face = self._newest = None
+        self._face = self._canvas = self._newest = None
+        self._painters.clear()
         self._warp.close()
         self._runner.close()
 
@@ -157,6 +201,11 @@ class _Face:
     repair: Repair
     psi: Floats  # (1, …)
     features: tuple[Floats, ...]  # (1, 64, 64, 64), of each picture
+
+    def canvas(self, figure: Figure, side_px: int) -> Canvas:
+        """Of the figure that the one picture is."""
+        one = self.features[0]
+        return Canvas(figure, self.crop, side_px=side_px, rest=self.rest, seam=self.seam, psi=self.psi, features=one)
 
     def origin(self, shares: Floats, target: Floats) -> tuple[Floats, Floats]:
         """Head motion and features (1, 64, 64, 64) with regard to the pictures, in these shares (K,), that moved.

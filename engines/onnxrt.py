@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from engines.runner import check_inputs, graph_of, unreadable
+from engines.canvas import Arrays, Painter
+from engines.runner import Example, check_inputs, graph_of, tried, unreadable
 from puppet.types import Closing, Floats, Image
 
 PROVIDERS: Final = ("CUDAExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
@@ -20,6 +23,7 @@ class ONNXRunner(Closing):
     name = "onnxruntime"
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._embed, self._repaint = (_session(path, name) for name in ("embed", "repaint"))
 
     def embed(self, seen: Image) -> dict[str, Floats]:
@@ -30,6 +34,18 @@ class ONNXRunner(Closing):
         inputs = {"seen": seen[None], "head": head[None], "psi": psi, "features": features}
         flow, residual = self._repaint.run(["flow", "residual"], inputs)
         return flow[0], residual[0]
+
+    def painter(self, side_px: int, example: Callable[[], Example]) -> Painter | None:
+        """See `engines.runner.Runner`."""
+        if self._repaint.get_providers()[0] == "CPUExecutionProvider":
+            return None
+        session = _session(self._path, f"frame-{side_px}")
+
+        def paint(frame: Arrays, portrait: Arrays) -> Image:
+            (picture,) = session.run(["picture"], {**frame, **portrait})
+            return np.asarray(picture, np.uint8)
+
+        return tried(paint, example)
 
     def close(self) -> None:
         """Nothing is held but memory."""

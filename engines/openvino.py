@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.runner import check_inputs, graph_of, unreadable
+from engines.runner import Example, check_inputs, graph_of, unreadable
 from puppet.openvino_core import core
 from puppet.types import Closing, Floats, Image
 
@@ -31,6 +32,9 @@ class OpenVINORunner(Closing):
         inputs = {"seen": seen[None], "head": head[None], "psi": psi, "features": features}
         found: Any = self._repaint.infer(inputs, share_inputs=True)
         return found["flow"][0], found["residual"][0]
+
+    def painter(self, side_px: int, example: Callable[[], Example]) -> None:
+        """It runs on the processor."""
 
     def close(self) -> None:
         """Nothing is held but memory."""

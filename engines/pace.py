@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from typing import Final
 
 import cv2
@@ -34,7 +35,7 @@ def budget_ms(*, live: bool) -> float:
 
 def remembered(subject: str, measure: Callable[[], float], *, folder: Path | None = None) -> float:
     """What `measure` gave for `subject` during the last week on this computer, or gives now; ms."""
-    folder = folder or user_cache_path("puppet") / "pace"
+    folder = folder or _folder()
     file = folder / sha256(f"{subject} {os.cpu_count()}".encode()).hexdigest()[:16]
     try:
         if time.time() - file.stat().st_mtime < KEPT_S:
@@ -48,6 +49,15 @@ def remembered(subject: str, measure: Callable[[], float], *, folder: Path | Non
     except OSError as error:
         logger.info("the pace could not be kept: %s", error)
     return pace_ms
+
+
+def forget() -> None:
+    """Measure anew from now on: something has made this computer faster."""
+    rmtree(_folder(), ignore_errors=True)
+
+
+def _folder() -> Path:
+    return user_cache_path("puppet") / "pace"
 
 
 def trial_portrait(side_px: int) -> Portrait:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines import weights
+from engines.canvas import Arrays, Painter
 from engines.critic import Critic
+from engines.frame import Frame
 from engines.network import PortraitEncoder, WarpGenerator
+from engines.runner import Example, tried
 from puppet.types import Closing, Floats, Image
 
 M = TypeVar("M", bound=nn.Module)
@@ -82,6 +86,7 @@ class TorchRunner(Closing):
 
     def __init__(self, path: Path) -> None:
         """Raises `weights.WeightsError` if `path` holds no weights of this network."""
+        self._path = path
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._embed, self._repaint = (
             filled(module, path).to(self._device).to(memory_format=torch.channels_last)
@@ -99,6 +104,26 @@ class TorchRunner(Closing):
         found = self._repaint(self._batch(seen), self._batch(head), *cached)
         flow, residual = (part[0].contiguous().cpu().numpy() for part in found)
         return flow, residual
+
+    def painter(self, side_px: int, example: Callable[[], Example]) -> Painter | None:
+        """See `engines.runner.Runner`."""
+        if self._device.type == "cpu":
+            return None
+        network = filled(Frame(), self._path).to(self._device)
+        network.generator.half()
+        kept: dict[str, Tensor] = {}
+        latest: Arrays = {}
+
+        @torch.inference_mode()
+        def paint(frame: Arrays, portrait: Arrays) -> Image:
+            nonlocal kept, latest
+            if portrait is not latest:
+                kept = {name: torch.from_numpy(array).to(self._device) for name, array in portrait.items()}
+                latest = portrait
+            inputs = kept | {name: torch.from_numpy(array).to(self._device) for name, array in frame.items()}
+            return np.asarray(network(**inputs).cpu().numpy(), np.uint8)
+
+        return tried(paint, example)
 
     def close(self) -> None:
         """Nothing is held but memory."""

@@ -6,11 +6,14 @@ features are kept in a portrait's embedding, in the form in which `embed` gave t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
-from engines import EngineUnavailable, first_of, weights
+import numpy as np
+
+from engines import EngineUnavailable, canvas, first_of, weights
+from engines.canvas import Arrays, Painter
 from puppet.types import Closing, Floats, Image
 
 # name -> "module:class", best first
@@ -20,6 +23,9 @@ RUNNERS: Final[dict[str, str]] = {
     "onnxruntime": "engines.onnxrt:ONNXRunner",
     "pytorch": "engines.pytorch:TorchRunner",
 }
+
+
+Example = tuple[Arrays, Arrays, Image]  # what a painter is given, and what it must paint
 
 
 class Runner(Closing, Protocol):
@@ -35,11 +41,21 @@ class Runner(Closing, Protocol):
         """The repair of a frame: its flow (64, 64, 2) in px of the square, its residual (256, 256, 3) in 0..1."""
         ...
 
+    def painter(self, side_px: int, example: Callable[[], Example]) -> Painter | None:
+        """What paints whole frames on squares of a side of canvas.SIDES_PX, until the runner is closed.
 
+        None where a processor would have to: that is done better by parts. Raises `RunnerUnavailable` if it fails the
+        `example`, or cannot be had.
+        """
+        ...
+
+
+QUALITY_DB: Final = 40.0  # which whatever is not exact must come up to
 INPUTS: Final[dict[str, frozenset[str]]] = {  # of each graph
     "embed": frozenset({"seen"}),
     "repaint": frozenset({"seen", "head", "psi", "features"}),
     "judge": frozenset({"seen"}),
+    **{f"frame-{side_px}": frozenset({*canvas.shapes(side_px), "psi", "features"}) for side_px in canvas.SIDES_PX},
 }
 
 
@@ -73,3 +89,12 @@ def graph_of(path: Path, name: str) -> Path:
         raise weights.WeightsError(f"{graph} is missing; make it with: puppet build {path}")
     weights.check_shipped(graph)
     return graph
+
+
+def tried(painter: Painter, example: Callable[[], Example]) -> Painter:
+    """The painter, once it has painted its example well enough; else raises RunnerUnavailable."""
+    frame, portrait, picture = example()
+    error = float(np.sqrt(np.mean(np.square(painter(frame, portrait) - picture.astype(np.float32)))))
+    if error > 255 * 10 ** (-QUALITY_DB / 20):
+        raise RunnerUnavailable(f"whole frames differ from what they should be, by {error:.1f} grey levels")
+    return painter

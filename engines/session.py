@@ -8,22 +8,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engines.canvas import Arrays
 from engines.card import Card, Stream
 from engines.plan import Key, Plan, PlanRefused, Progress, build_plan, keep, kept, library, told
-from engines.runner import RunnerUnavailable
+from engines.runner import QUALITY_DB, RunnerUnavailable
 from puppet.settings import cache_dir
 from puppet.types import Closing
 
 logger = logging.getLogger(__name__)
-
-Arrays = Mapping[str, NDArray[Any]]
-
-QUALITY_DB: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class Trial:
             if not np.isfinite(found[name]).all():
                 raise PlanRefused(f"TensorRT's {name} has values that are no numbers")
             peak = max(1.0, float(np.abs(expected).max()))  # of a picture in 0..1; of a flow in px, the longest
-            error = float(np.sqrt(np.mean(np.square(found[name] - expected, dtype=np.float64))))
+            error = float(np.sqrt(np.mean(np.square(found[name].astype(np.float64) - expected))))
             if error > peak * 10 ** (-QUALITY_DB / 20):
                 quality_db = 20 * np.log10(peak / error)
                 raise PlanRefused(f"TensorRT's {name} is inexact: {quality_db:.1f} dB, and {QUALITY_DB:.0f} are needed")

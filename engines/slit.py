@@ -82,37 +82,54 @@ class Opening:
         return Opening(box=np.s_[first[0] : first[0] + height, first[1] : first[1] + width], **arrays)
 
 
-def open_slit(
-    slit: Slit, source: Floats, target: Floats, back: Floats, rest_height: Floats, *, width_px: int, height_px: int
-) -> Opening | None:
-    """The opening when the landmarks go from `source` to `target`, (478, 2) px each; None outside the picture.
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The curves of a slit in one frame, by columns along the line from its left corner to its right one."""
+
+    origin: NDArray[np.float64]  # (2,) px: the left corner
+    axis: NDArray[np.float64]  # (2,) of length 1, towards the right corner
+    length: float  # px between the corners, at least 1
+    low: Floats  # (2,) px: x and y, of which no point of the curves has less
+    high: Floats  # (2,) px: or more
+    # (14, COLUMNS) px. How far from the line lie: the four curves, and the edges with their margin. And for either
+    # edge, x and y of its slide to the source, and of what the smooth flow lacks to get there.
+    table: Floats
+
+
+def edges_of(slit: Slit, source: Floats, target: Floats, back: Floats, rest_height: Floats) -> Edges:
+    """The edges when the landmarks go from `source` to `target`, (478, 2) px each.
 
     `back` (478, 2) is the smooth flow's backward displacement at `target`, `rest_height` (COLUMNS,) px the opening in
     the portrait (`heights`).
     """
-    edges = [list(curve) for curve in (slit.outer_upper, slit.upper, slit.lower, slit.outer_lower)]
+    curves = [list(curve) for curve in (slit.outer_upper, slit.upper, slit.lower, slit.outer_lower)]
     origin, axis, length = _frame(slit, target)
-    normal = np.array([-axis[1], axis[0]])
-    bound = target[[i for curve in edges for i in curve]]
-    pad = 0.15 * length + 2
-    left, top = np.maximum(np.floor(bound.min(axis=0) - pad), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(bound.max(axis=0) + pad), (width_px, height_px)).astype(int)
-    if right - left < 2 or bottom - top < 2:
-        return None
-    basis = np.column_stack([axis, normal])
-    # The four curves, the edges with their margin, and for either edge its slide and what the flow lacks to get there.
+    basis = np.column_stack([axis, (-axis[1], axis[0])])
     table = np.empty((14, COLUMNS), np.float32)
-    for column, curve in enumerate(edges):
+    for row, curve in enumerate(curves):
         at = (target[curve] - origin) @ basis
         order = np.maximum.accumulate(at[:, 0] / length)
-        table[column] = np.interp(_ALONG, order, at[:, 1])
-        if column in (1, 2):
+        table[row] = np.interp(_ALONG, order, at[:, 1])
+        if row in (1, 2):
             slide = source[curve] - target[curve]
             lack = slide - back[curve]
             for k, values in enumerate((*slide.T, *lack.T)):
-                table[2 + 4 * column + k] = np.interp(_ALONG, order, values)
+                table[2 + 4 * row + k] = np.interp(_ALONG, order, values)
     table[4] = np.minimum(table[1] + slit.margin[0] * rest_height, (table[1] + table[2]) / 2)
     table[5] = np.maximum(table[2] - slit.margin[1] * rest_height, table[4])
+    bound = target[[i for curve in curves for i in curve]]
+    return Edges(origin, axis, length, bound.min(axis=0), bound.max(axis=0), table)
+
+
+def open_slit(slit: Slit, edges: Edges, *, width_px: int, height_px: int) -> Opening | None:
+    """The opening between `edges` in a picture of that size; None outside it."""
+    origin, axis, length, table = edges.origin, edges.axis, edges.length, edges.table
+    normal = np.array([-axis[1], axis[0]])
+    pad = 0.15 * length + 2
+    left, top = np.maximum(np.floor(edges.low - pad), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(edges.high + pad), (width_px, height_px)).astype(int)
+    if right - left < 2 or bottom - top < 2:
+        return None
     pixels = np.empty((bottom - top, right - left, 2), np.float32)
     pixels[..., 0] = np.arange(left, right)
     pixels[..., 1] = np.arange(top, bottom)[:, None]

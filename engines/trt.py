@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from engines import first_of
+from engines.canvas import Painter
 from engines.geometry import COARSE_PX, SIDE_PX
 from engines.plan import INSTALL, Progress
-from engines.runner import RUNNERS, Runner, RunnerUnavailable, graph_of
+from engines.runner import RUNNERS, Example, Runner, RunnerUnavailable, graph_of
 from puppet.types import Closing, Floats, Image
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class TensorRTRunner(Closing):
         except ImportError:
             raise RunnerUnavailable(INSTALL) from None
         graph = graph_of(path, "repaint-fp16")
+        self._path, self._progress = path, progress
         with ExitStack() as held:
 
             def trial() -> Trial:
@@ -59,6 +62,18 @@ class TensorRTRunner(Closing):
         """The next repair overwrites both."""
         found = self._session.run({"seen": seen[None], "head": head[None]}, {"psi": psi, "features": features})
         return found["flow"][0], found["residual"][0]
+
+    def painter(self, side_px: int, example: Callable[[], Example]) -> Painter:
+        """See `engines.runner.Runner`; the next picture overwrites the last."""
+        from engines import session
+
+        def trial() -> Trial:
+            frame, portrait, picture = example()
+            return session.Trial(frame, portrait, {"picture": picture})
+
+        graph = graph_of(self._path, f"frame-{side_px}")
+        whole = self._held.enter_context(session.begin(graph, self._path, trial, progress=self._progress))
+        return lambda frame, portrait: whole.run(frame, portrait)["picture"]
 
     def close(self) -> None:
         self._held.close()

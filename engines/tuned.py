@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from engines import weights
+from engines.canvas import SIDES_PX
 from engines.neural import DEFAULT, NeuralEngine
 from puppet.settings import cache_dir
 from puppet.types import PuppetError
@@ -23,7 +24,7 @@ from puppet.types import PuppetError
 KIND: Final = "puppet-tuned-1"
 MADE: Final = "one that puppet finetune made"
 CONSTANT: Final = "generator.P.weight"  # 0 once tuned: psi is the bias alone, of this one person
-GRAPHS: Final = ("embed", "repaint", "repaint-fp16")
+GRAPHS: Final = ("embed", "repaint", "repaint-fp16", *(f"frame-{side_px}" for side_px in SIDES_PX))
 MOST_UNFOLDED: Final = 8  # of 12 MB each
 
 

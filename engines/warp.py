@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import cv2
@@ -17,40 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import flow
-from engines.eyes import Eyeball, eyeball_of, paint_eyeball
-from engines.layers import foreground, over, padded
-from engines.mouth import Palette, jaws, own_share, paint_mouth, palette_of
-from engines.slit import EYES, MOUTH, Opening, heights, open_slit
+from engines.eyes import eyeball_of, paint_eyeball
+from engines.figure import Figure, figure_of, local, view_of
+from engines.layers import foreground, over
+from engines.mouth import jaws, own_share, paint_mouth, palette_of
+from engines.slit import EYES, MOUTH, Opening, open_slit
 from engines.views import Views, in_tone
-from puppet import facemesh
 from puppet.motion import target_points
 from puppet.overlay import Album
 from puppet.types import Closing, Floats, Image, Motion, Portrait, PortraitEmbedding
 
 CUBIC_PX = 2  # by which enlarging the flow may overshoot
-
-
-@dataclass(frozen=True, slots=True)
-class _Face:
-    """An embedding unpacked for painting. All lengths and arrays are those of its region of the picture."""
-
-    canvas: Image  # (H, W, 3 or 4) uint8: the whole picture at rest, of which only the region is painted anew
-    region: tuple[slice, slice]  # rows and columns of the picture
-    points: Floats  # (478, 3) px
-    size: float
-    controls: flow.Controls
-    spline: flow.Spline
-    window: Floats  # (GRID, GRID, 1)
-    person: Image  # (h, w, 4) uint8: foreground RGB and matte
-    padded: Image  # the same, with `pad_px` more on each side
-    pad_px: int
-    background: Image  # (h, w, 3 or 4) uint8
-    pixels: Floats  # (h, w, 2) x and y of each pixel, in `padded`
-    source: Floats  # (h, w, 2): of the frame at hand, overwritten by the next
-    moved: Image  # (h, w, 4): the same
-    rest_heights: tuple[Floats, Floats, Floats]  # (COLUMNS,) each: mouth, the two eyes
-    eyeballs: tuple[Eyeball, Eyeball]
-    palette: Palette
 
 
 class WarpEngine(Closing):
@@ -69,7 +45,7 @@ class WarpEngine(Closing):
         """Prepare the spline, the layers and the eyeballs; an embedding comes back as it is."""
         if isinstance(portrait, PortraitEmbedding):
             return portrait
-        region, points = _local(portrait.landmarks.points, portrait.image.shape)
+        region, points = local(portrait.landmarks.points, portrait.image.shape)
         image, background = portrait.image[region], portrait.background[region]
         controls = flow.controls_of(points, bottom_px=portrait.image.shape[0] - region[0].start)
         nodes = flow.grid_nodes(image.shape)
@@ -115,7 +91,7 @@ class WarpEngine(Closing):
         self._embedding = self._painter = self._chooser = None
 
     def _views(self, embedding: PortraitEmbedding, album: Album) -> dict[str, NDArray[np.generic]]:
-        """What `_unpack_view` needs of each further picture: little, since most of them wait long for their turn."""
+        """What `view_of` needs of each further picture: little, since most of them wait long for their turn."""
         people = []
         for view in album.views:
             image, points = view.image, view.landmarks.points
@@ -132,35 +108,32 @@ class WarpEngine(Closing):
 
 def _open(embedding: PortraitEmbedding) -> tuple[Callable[[Floats, int | None], Image], Views | None]:
     """What paints the embedding, from landmarks (478, 3) px and the frame's time, and chooses from its pictures."""
-    portrait = _unpack(embedding)
+    portrait = figure_of(embedding)
     if "views.points" not in embedding.tensors:
         return lambda target, time_ns: _picture(portrait, target), None
 
     def open_view(index: int) -> Callable[[Floats], Image]:
-        return partial(_picture, portrait if index == 0 else _unpack_view(embedding, index - 1))
+        return partial(_picture, portrait if index == 0 else view_of(embedding, index - 1))
 
     views = Views(embedding, open_view)
     return views.paint, views
 
 
-def _picture(face: _Face, target: Floats) -> Image:
-    rows, columns = face.region
+def _picture(face: Figure, target: Floats) -> Image:
     output = face.canvas.copy()
-    output[face.region] = _paint(face, target - np.array([columns.start, rows.start, 0], np.float32))
+    output[face.region] = _paint(face, face.local(target))
     return output
 
 
-def _paint(face: _Face, target: Floats) -> Image:
+def _paint(face: Figure, target: Floats) -> Image:
     height, width = face.background.shape[:2]
-    forward = face.spline(flow.displacements(face.controls, face.points, target)) * face.window
-    step_px = (width / flow.GRID, height / flow.GRID)
-    back = flow.invert(flow.unfold(forward, step_px), step_px)
+    back = face.back(target)
     dense = cv2.resize(back, (width, height), dst=face.source, interpolation=cv2.INTER_CUBIC)
     at_landmarks = flow.sample(dense, target[None, :, :2].copy(), border=cv2.BORDER_REPLICATE)[0]
     source = cv2.add(dense, face.pixels, dst=dense)  # (h, w, 2): the pixel of `padded` that each output pixel shows
     openings = [
-        open_slit(slit, face.points[:, :2], target[:, :2], at_landmarks, rest, width_px=width, height_px=height)
-        for slit, rest in zip((MOUTH, *EYES), face.rest_heights, strict=True)
+        open_slit(slit, edges, width_px=width, height_px=height)
+        for slit, edges in zip((MOUTH, *EYES), face.edges(target, at_landmarks), strict=True)
     ]
     mouth, *eyes = (None if opening is None else opening.inside() for opening in openings)
     behind = [None if eye is None else source[eye.box] - face.pad_px for eye in eyes]
@@ -180,13 +153,12 @@ def _paint(face: _Face, target: Floats) -> Image:
         _blend(painted, mouth, mouth.mask, _mouth(face, mouth, target))
     for side, (opening, seen) in enumerate(zip(eyes, behind, strict=True)):
         if opening is not None and seen is not None:
-            iris = facemesh.IRIS[side][0]
-            gaze_px = target[iris, :2] + at_landmarks[iris] - face.points[iris, :2]
+            gaze_px = face.gaze_px(side, target, at_landmarks)
             _blend(painted, opening, opening.mask, paint_eyeball(face.eyeballs[side], seen, gaze_px))
     return painted
 
 
-def _mouth(face: _Face, opening: Opening, target: Floats) -> Floats:
+def _mouth(face: Figure, opening: Opening, target: Floats) -> Floats:
     teeth_px, jaw_px = jaws(face.points, target, size=face.size)
     colour = paint_mouth(face.palette, opening, size=face.size, teeth_px=teeth_px, jaw_px=jaw_px)
     shares = own_share(opening, face.rest_heights[0], size=face.size)
@@ -202,94 +174,3 @@ def _blend(painted: Image, opening: Opening, share: Floats, colour: Image | Floa
     under = painted[opening.box][..., :3]
     mixed = under + share[..., None] * (colour - under.astype(np.float32))
     under[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-
-
-def _local(points: Floats, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Floats]:
-    """The region that moves in a picture of `shape` (H, W, …), and the landmarks in its coordinates."""
-    region = flow.region_of(points, width_px=shape[1], height_px=shape[0])
-    rows, columns = region
-    return region, points - np.array([columns.start, rows.start, 0], np.float32)
-
-
-def _unpack(embedding: PortraitEmbedding) -> _Face:
-    portrait, tensors = embedding.portrait, embedding.tensors
-    eyeballs = []
-    for side in (0, 1):
-        eye_left, eye_top = tensors[f"eye{side}"].tolist()
-        eyeballs.append(Eyeball(eye_left, eye_top, tensors[f"sclera{side}"], tensors[f"iris{side}"]))
-    canvas, behind = portrait.image, portrait.background
-    if embedding.backdrop is not None:
-        behind = embedding.backdrop
-        canvas = over(foreground(portrait.image, portrait.background, portrait.matte), behind)
-    return _face(
-        portrait.landmarks.points,
-        canvas=canvas,
-        behind=behind,
-        person=tensors["person"],
-        basis=tensors["basis"],
-        eyeballs=(eyeballs[0], eyeballs[1]),
-        palette=Palette(*tensors["palette"]),
-    )
-
-
-def _unpack_view(embedding: PortraitEmbedding, index: int) -> _Face:
-    """The further picture of that index, with the portrait's background and the colours of its mouth."""
-    tensors = embedding.tensors
-    behind = embedding.portrait.background if embedding.backdrop is None else embedding.backdrop
-    person, whole_points = tensors["views.person"][index], tensors["views.points"][index]
-    region, points = _local(whole_points, person.shape)
-    part = np.ascontiguousarray(person[region])
-    controls = flow.controls_of(points, bottom_px=person.shape[0] - region[0].start)
-    nodes = flow.grid_nodes(part.shape)
-    return _face(
-        whole_points,
-        canvas=over(person, behind),
-        behind=behind,
-        person=part,
-        basis=flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points)),
-        eyeballs=(eyeball_of(part[..., :3], points, 0), eyeball_of(part[..., :3], points, 1)),
-        palette=Palette(*tensors["palette"]),
-    )
-
-
-def _face(
-    whole_points: Floats,
-    *,
-    canvas: Image,
-    behind: Image,
-    person: Image,
-    basis: Floats,
-    eyeballs: tuple[Eyeball, Eyeball],
-    palette: Palette,
-) -> _Face:
-    """`whole_points`, `canvas` and `behind` are those of the whole picture."""
-    region, points = _local(whole_points, canvas.shape)
-    rows, columns = region
-    with_margin, pad_px = padded(person)
-    return _Face(
-        canvas=canvas,
-        region=region,
-        points=points,
-        size=flow.face_size(points),
-        controls=flow.controls_of(points, bottom_px=canvas.shape[0] - rows.start),
-        spline=flow.Spline(basis, points, person.shape),
-        window=flow.border_window(region, canvas.shape),
-        person=person,
-        padded=with_margin,
-        pad_px=pad_px,
-        background=np.ascontiguousarray(behind[region]),
-        source=np.empty((*person.shape[:2], 2), np.float32),
-        moved=np.empty_like(person),
-        pixels=_pixels(columns.stop - columns.start, rows.stop - rows.start) + np.float32(pad_px),
-        rest_heights=(heights(MOUTH, points), heights(EYES[0], points), heights(EYES[1], points)),
-        eyeballs=eyeballs,
-        palette=palette,
-    )
-
-
-def _pixels(width: int, height: int) -> Floats:
-    """(height, width, 2) x and y of each pixel; filled in place, since the user waits while a portrait is unpacked."""
-    pixels = np.empty((height, width, 2), np.float32)
-    pixels[..., 0] = np.arange(width)
-    pixels[..., 1] = np.arange(height)[:, None]
-    return pixels

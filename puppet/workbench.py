@@ -42,8 +42,7 @@ def bench(args: argparse.Namespace) -> int:
     print(f"offline: {report.offline_fps:.1f} fps, decoding and encoding included")
     print(f"network: {GMACS} GMACs a frame; this computer's cores do {ceiling:.0f} GMAC/s in float32 at most")
     for pace in runners:
-        figures = f"{pace.p50_ms:7.1f} ms, 95 % within {pace.p95_ms:.1f} ms, {pace.gmacs_per_s:.0f} GMAC/s"
-        print(f"  {pace.runner:12}" + (pace.reason or figures))
+        print(f"  {pace.runner:12}{pace}")
     return 0
 
 
@@ -168,15 +167,23 @@ def build(args: argparse.Namespace) -> int:
 def _prepare_card(weights: Path) -> None:
     from tqdm import tqdm
 
+    from engines import pace
+    from engines.canvas import SIDES_PX
+    from engines.neural import NeuralEngine
     from engines.trt import TensorRTRunner
 
-    with tqdm(desc="plan for the card", total=1.0, bar_format="{l_bar}{bar}| {elapsed}", disable=None) as bar:
+    with tqdm(desc="plans for the card", total=1.0, bar_format="{l_bar}{bar}| {elapsed}", disable=None) as bar:
 
         def report(done: float) -> bool:
+            if done < bar.n:  # the next plan
+                bar.reset()
             bar.update(done - bar.n)
             return True
 
-        TensorRTRunner(weights, progress=report).close()
+        with NeuralEngine(weights, ready=TensorRTRunner(weights, progress=report)) as engine:
+            for side_px in SIDES_PX:
+                engine.painter(side_px)
+    pace.forget()
 
 
 def study(args: argparse.Namespace) -> int:

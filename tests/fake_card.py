@@ -330,7 +330,7 @@ class Context:
             inputs = {each.name: arrays[each.name].reshape(each.shape) for each in self._engine.session.get_inputs()}
             names = [each.name for each in self._engine.session.get_outputs()]
             for name, output in zip(names, self._engine.session.run(names, inputs), strict=True):
-                memory[name][:] = self._tensorrt.corrupt(name, output).astype(np.float32).tobytes()
+                memory[name][:] = self._tensorrt.corrupt(name, output).astype(self._dtype(name)).tobytes()
 
         card.queue(stream, compute)
         return True

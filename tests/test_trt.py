@@ -18,11 +18,16 @@ import onnx.parser
 import pytest
 from numpy.typing import NDArray
 
-from engines import runner
+from engines import pace, runner
+from engines.canvas import SIDES_PX, shapes
+from engines.neural import DEFAULT, NeuralEngine
 from engines.openvino import OpenVINORunner
 from engines.plan import Plan, PlanRefused
 from engines.runner import RunnerUnavailable
 from engines.trt import TensorRTRunner
+from puppet.__main__ import main
+from puppet.portrait import prepare
+from puppet.settings import sample_portraits
 
 if sys.platform == "darwin":
     pytest.skip("CUDA is not for macOS", allow_module_level=True)
@@ -309,6 +314,44 @@ def test_runner_equals_the_exact_one(
     with runner.load(weights, "tensorrt") as again:
         assert again.name == "tensorrt"
     assert tensorrt.builds == 1
+
+
+@pytest.mark.parametrize("tensorrt", ["tensorrt_rtx"], indirect=True)
+def test_whole_frames_are_painted_on_the_card(
+    tensorrt: FakeTensorRT,
+    driver: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("engines.session.cache_dir", lambda: tmp_path)
+    monkeypatch.setattr("engines.pace._folder", lambda: tmp_path / "pace")
+    portrait = prepare(sample_portraits()[0], long_side_px=256)
+    target = portrait.landmarks.points + np.float32(5)
+    with TensorRTRunner(DEFAULT, progress=go_on) as only_by_parts:
+        assert only_by_parts.name == "tensorrt"
+    with NeuralEngine(runner_name="tensorrt") as engine:
+        embedding = engine.embed(portrait)
+        parts = engine.paint(embedding, target)
+    assert "warped on the processor, since no plan for this card is there yet" in caplog.text
+
+    pace.remembered("any", lambda: 1.0)
+    assert main(["build", "--tensorrt"]) == 0
+    assert tensorrt.builds == 1 + len(SIDES_PX)
+    assert pace.remembered("any", lambda: 2.0) == 2
+    with NeuralEngine(runner_name="tensorrt") as engine:
+        embedding = engine.embed(portrait)
+        first = engine.paint(embedding, target)
+        tensorrt.card.copies.clear()
+        launches = tensorrt.card.launches
+        second = engine.paint(embedding, target)
+    assert tensorrt.builds == 1 + len(SIDES_PX)
+    sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes(512).values()]
+    assert tensorrt.card.copies == [*(("up", size) for size in sizes[:5]), ("down", 512 * 512 * 3)]
+    assert tensorrt.card.launches == launches + 1
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first.astype(int) - parts).mean() < 0.5 < np.abs(first.astype(int) - portrait.image).mean()
+    assert tensorrt.card.is_empty()
 
 
 def test_old_driver_is_said(card: FakeCard, driver: None, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,9 +218,8 @@ def test_opening_inside_is_the_part_that_shows(embedding: PortraitEmbedding) -> 
     target, still = opened(source, 0.1), np.zeros((478, 2), np.float32)
     rest = slit.heights(slit.MOUTH, source)
     height_px, width_px = embedding.portrait.image.shape[:2]
-    whole = slit.open_slit(
-        slit.MOUTH, source[:, :2], target[:, :2], still, rest, width_px=width_px, height_px=height_px
-    )
+    edges = slit.edges_of(slit.MOUTH, source[:, :2], target[:, :2], still, rest)
+    whole = slit.open_slit(slit.MOUTH, edges, width_px=width_px, height_px=height_px)
     assert whole is not None
     part = whole.inside()
     assert part is not None
