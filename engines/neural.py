@@ -55,7 +55,9 @@ class NeuralEngine(Closing):
         self._painters: dict[int, Painter | None] = {}  # by canvas.SIDES_PX
         self._newest: tuple[Image, Floats, Portrait] | None = None  # the frame painted last, its landmarks, of whom
         self._judge: Realism | None = None  # for those who ask
-        self.frugal = False  # then, what the warp engine paints must do
+        self.frugal = (
+            False  # then, what the warp engine paints must do; but nothing costs the processor less than a card
+        )
         self.version = _version(weights)
 
     @classmethod
@@ -97,11 +99,11 @@ class NeuralEngine(Closing):
         if self._face is None or self._face.embedding is not embedding:
             face = _unpack(embedding, self._warp)
             self._face, self._canvas = face, self._canvas_for(face)
-        if self.frugal:
-            output = self._warp.paint(self._face.warped, target, time_ns=time_ns)
-        elif self._canvas is not None:
+        if self._canvas is not None:
             canvas, painter = self._canvas
             output = canvas.paint(painter, target)
+        elif self.frugal:
+            output = self._warp.paint(self._face.warped, target, time_ns=time_ns)
         else:
             output = self._by_parts(self._face, target, time_ns=time_ns)
         self._newest = output, target, embedding.portrait  # not before it is whole: another thread may ask for realism

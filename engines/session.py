@@ -48,9 +48,7 @@ def begin(graph: Path, weights: Path, trial: Callable[[], Trial], *, progress: P
     Without one, or if it does not pass `trial`, another is built and kept, of which `progress` hears; if that is None,
     nothing is built. Raises `RunnerUnavailable` with the reason why there is no session.
     """
-    card = Card.first()
-    tensorrt = library(card.capability)
-    key, folder = Key.of(graph, weights, tensorrt, card), cache_dir() / "plans"
+    card, tensorrt, key, folder = _here(graph, weights)
     plan = kept(key, folder)
     if plan is None and progress is None:
         raise RunnerUnavailable(f"no plan for this card is there yet; build it with: puppet build --tensorrt {weights}")
@@ -69,6 +67,19 @@ def begin(graph: Path, weights: Path, trial: Callable[[], Trial], *, progress: P
     except OSError as error:
         logger.warning("The plan is not kept for next time: %s cannot be written (%s)", folder, error.strerror)
     return session
+
+
+def is_kept(graph: Path, weights: Path) -> bool:
+    """Whether there is a plan for `begin`. Raises `RunnerUnavailable` where there can be none."""
+    _, _, key, folder = _here(graph, weights)
+    return kept(key, folder) is not None
+
+
+def _here(graph: Path, weights: Path) -> tuple[Card, ModuleType, Key, Path]:
+    """The card, the library for it, under what a plan is kept, and where."""
+    card = Card.first()
+    tensorrt = library(card.capability)
+    return card, tensorrt, Key.of(graph, weights, tensorrt, card), cache_dir() / "plans"
 
 
 class Session(Closing):

@@ -7,6 +7,7 @@ TensorRT and CUDA are loaded only where there is a driver.
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ from puppet.types import Closing, Floats, Image
 
 if TYPE_CHECKING:
     from engines.session import Trial
+
+logger = logging.getLogger(__name__)
 
 EXACT: Final = {"openvino": "engines.trt:exact_openvino"} | {name: RUNNERS[name] for name in ("onnxruntime", "pytorch")}
 
@@ -77,6 +80,18 @@ class TensorRTRunner(Closing):
 
     def close(self) -> None:
         self._held.close()
+
+
+def has_plan(path: Path) -> bool | None:
+    """Whether a plan for these weights and this computer's card is kept; None if there is no such card."""
+    try:
+        _find_driver()
+        from engines import session
+
+        return session.is_kept(graph_of(path, "repaint-fp16"), path)
+    except (ImportError, RunnerUnavailable) as error:
+        logger.debug("no card: %s", error)
+        return None
 
 
 def exact_openvino(path: Path) -> Runner:

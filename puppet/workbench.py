@@ -167,23 +167,29 @@ def build(args: argparse.Namespace) -> int:
 def _prepare_card(weights: Path) -> None:
     from tqdm import tqdm
 
-    from engines import pace
-    from engines.canvas import SIDES_PX
-    from engines.neural import NeuralEngine
-    from engines.trt import TensorRTRunner
+    from engines.preparation import prepare
 
     with tqdm(desc="plans for the card", total=1.0, bar_format="{l_bar}{bar}| {elapsed}", disable=None) as bar:
 
         def report(done: float) -> bool:
-            if done < bar.n:  # the next plan
-                bar.reset()
             bar.update(done - bar.n)
             return True
 
-        with NeuralEngine(weights, ready=TensorRTRunner(weights, progress=report)) as engine:
-            for side_px in SIDES_PX:
-                engine.painter(side_px)
-    pace.forget()
+        prepare(weights, progress=report)
+
+
+class Card:
+    """The graphics card, for the window; see `ui.backstage.Card`."""
+
+    def is_wanted(self) -> bool:
+        from engines import preparation
+
+        return preparation.is_wanted()
+
+    def prepare(self, progress: Callable[[float], bool]) -> None:
+        from engines import preparation
+
+        preparation.prepare(progress=progress)
 
 
 def study(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ import onnx.parser
 import pytest
 from numpy.typing import NDArray
 
-from engines import pace, runner
+from engines import pace, preparation, runner
 from engines.canvas import SIDES_PX, shapes
 from engines.neural import DEFAULT, NeuralEngine
 from engines.openvino import OpenVINORunner
@@ -336,7 +336,17 @@ def test_whole_frames_are_painted_on_the_card(
     assert "warped on the processor, since no plan for this card is there yet" in caplog.text
 
     pace.remembered("any", lambda: 1.0)
+    assert not preparation.is_wanted()  # a plan there is, and whoever wants more of them can ask for it
+    next((tmp_path / "plans").iterdir()).unlink()
+    assert preparation.is_wanted()
+    tensorrt.builds = 0
+    for most, plans in ((0.0, 1), (0.4, 3)):
+        with pytest.raises(RunnerUnavailable, match="stopped"):
+            preparation.prepare(progress=lambda done, most=most: done < most)
+        assert tensorrt.builds == plans  # begun in all
+    tensorrt.builds = 1  # that of the parts is kept
     assert main(["build", "--tensorrt"]) == 0
+    assert not preparation.is_wanted()
     assert tensorrt.builds == 1 + len(SIDES_PX)
     assert pace.remembered("any", lambda: 2.0) == 2
     with NeuralEngine(runner_name="tensorrt") as engine:
