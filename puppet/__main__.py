@@ -235,7 +235,7 @@ def _run(args: argparse.Namespace) -> int:
 
     file = args.settings or stored.settings_path()
     settings = stored.load(file).changed(_chosen(args) | stored.parsed(args.set))
-    app.run(settings, load_engine=load, file=file, library=Library(), tuning=workbench.Tuning())
+    app.run(settings, load_engine=load, file=file, library=Library(), tuning=workbench.Tuning(), card=workbench.Card())
     return 0
 
 

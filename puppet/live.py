@@ -119,6 +119,11 @@ class Live:
         return LEVELS[self._economy.level]
 
     @property
+    def loading(self) -> bool:
+        """Whether the tracker is being loaded, so that nobody can be seen yet."""
+        return self._tracker.loading
+
+    @property
     def running(self) -> bool:
         return self._pipeline.running
 

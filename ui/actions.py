@@ -55,10 +55,13 @@ class Actions:
 
     def refresh_icons(self) -> None:
         """Draw them in the colours of the theme."""
-        colours = {"record": theme.colours().danger}
+        theme_colours = theme.colours()
         for name, action in self._all.items():
-            drawing = {"start": "stop" if action.isChecked() else "play", "panel": "settings"}.get(name, name)
-            action.setIcon(theme.icon(drawing.replace("_", "-"), colour=colours.get(name, "")))
+            on, colour = action.isChecked(), ""
+            drawing = {"start": "stop" if on else "play", "panel": "settings"}.get(name, name)
+            if name == "record":
+                drawing, colour = ("stop", theme_colours.on_danger) if on else (name, theme_colours.danger)
+            action.setIcon(theme.icon(drawing.replace("_", "-"), colour=colour))
 
     def remove(self) -> None:
         """Take them from the window again."""

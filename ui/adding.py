@@ -23,7 +23,7 @@ from puppet.tracking import face_width_px
 from puppet.types import Image, Landmarks, PuppetError
 from ui.crop import CropDialog
 from ui.errands import Errands
-from ui.language import tr
+from ui.language import told, tr
 from ui.pick_face import PickFaceDialog, face_box
 from ui.picture_dialog import PictureDialog
 from ui.place_points import PlacePointsDialog
@@ -199,7 +199,7 @@ class Adding(QObject):
 def sentence(error: Exception) -> str:
     """What the user is told of an error."""
     if isinstance(error, PuppetError):
-        return str(error)
+        return told(error)
     logger.debug("A picture could not be used.", exc_info=error)
     return tr("This picture cannot be used ({error}); choose another one.").format(error=error)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -20,6 +21,7 @@ from puppet.settings import Settings, SettingsError
 from puppet.types import Engine, PuppetError
 from ui import language, theme
 from ui.backstage import Tuning
+from ui.card import Card, CardCare
 from ui.collector import Collector
 from ui.session import Session
 from ui.window import Window
@@ -27,6 +29,7 @@ from ui.window import Window
 logger = logging.getLogger(__name__)
 
 LOG_LEVELS = {QtMsgType.QtCriticalMsg: logging.WARNING, QtMsgType.QtFatalMsg: logging.ERROR}
+CARD_MS = 8000  # after the start, when everything else is loaded
 KEEP_MS = 500  # after the last change, which may be one of many while a slider moves
 
 
@@ -63,11 +66,12 @@ def run(
     file: Path,
     library: Library,
     tuning: Tuning | None = None,
+    card: Card | None = None,
 ) -> None:
     """Show the window until it is closed.
 
     settings: to begin with; what the user changes is kept in `file`. load_engine: gives the engine of a name.
-    tuning: without it, the window offers none.
+    tuning: without it, the window offers none. card: one that may have to be made ready to paint.
     An error that nothing in the window handles closes it and is raised here, KeyboardInterrupt included.
     """
     for variable in ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR"):
@@ -100,7 +104,12 @@ def run(
             window.show()
         window.choose(entry.key)
         session.start()
-        with Collector():
+        with Collector(), ExitStack() as held:
+            if card is not None:
+                care = CardCare(card, window)
+                held.callback(care.close)
+                window.tend(care)
+                QTimer.singleShot(CARD_MS, care.begin)
             application.exec()
             window.close()
         keeper.write()

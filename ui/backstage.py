@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from puppet.settings import Settings
 from puppet.types import Calibration, Engine, PortraitEmbedding, PuppetError
-from ui.language import tr
+from ui.language import joined, told, tr
 from ui.observed import Observed
 
 if TYPE_CHECKING:  # what imports mediapipe is imported when the window is shown already
@@ -105,7 +105,7 @@ class Preparation:
             return self._tuning.load(entry.picture, entry.tuned), ""
         except PuppetError as error:
             logger.warning("%s", error)
-            return None, tr("{name} is shown without its tuning: {error}").format(name=entry.name, error=error)
+            return None, tr("{name} is shown without its tuning: {error}").format(name=entry.name, error=told(error))
 
     def _plain(self, name: str) -> Engine:
         if self._engine is None or self._engine[0] != name:
@@ -178,4 +178,4 @@ def _opened(device: str | None) -> OpenedSource:
         logger.warning("%s", error)
     missing = tr("The camera {name} is not there.").format(name=device)
     opened = open_source(None)
-    return replace(opened, notice=f"{missing} {opened.notice}")
+    return replace(opened, notice=joined([missing, told(opened.notice)]))

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from puppet.types import Closing, Frame, PuppetError, Sink
 from ui.bridge import Background
-from ui.language import tr
+from ui.language import told, tr
 from ui.session import Session
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def letting_go(session: Session, sink: Sink | MotionSink) -> Callable[[], None]:
 def sentence(error: Exception) -> str:
     """What the user is told of an error."""
     logger.debug("An output failed.", exc_info=error)
-    return str(error) if isinstance(error, PuppetError) else repr(error)
+    return told(error) if isinstance(error, PuppetError) else repr(error)
 
 
 def turned(frame: Frame, *, mirrored: bool) -> Frame:

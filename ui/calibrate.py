@@ -25,7 +25,7 @@ from puppet.types import Calibration, Landmarks, PuppetError
 from ui import theme
 from ui.bridge import Background
 from ui.fields import SliderField
-from ui.language import tr
+from ui.language import told, tr
 from ui.score import MatchScore
 
 COUNTED_S: Final = 3
@@ -95,7 +95,7 @@ class CalibrationPanel(QWidget):
         """The newest tracked face; None if there is none in the picture."""
         self._score.show_match(landmarks, self._portrait)
         if self._taking:
-            self._prompt.setText(tr("Hold still …") if landmarks is not None else tr(MISSING))
+            self._prompt.setText(tr("Hold still …") if landmarks is not None else told(MISSING))
         if self._collector is not None:
             self._collect(self._collector, landmarks)
 
@@ -108,7 +108,7 @@ class CalibrationPanel(QWidget):
         self._stop()
         self._left_s = COUNTED_S
         self._clock.start()
-        self._say(tr(LOOK))
+        self._say(told(LOOK))
         self._show_state()
 
     def rest_taken(self) -> None:
@@ -201,7 +201,7 @@ class CalibrationPanel(QWidget):
         if self._step is Step.DONE:  # it is being fitted
             return
         prompt = collector.feed(landmarks)
-        self._say(tr(prompt.text))
+        self._say(told(prompt.text))
         self._progress.setValue(round(PROGRESS * prompt.progress))
         if prompt.step is self._step:
             return
@@ -225,7 +225,7 @@ class CalibrationPanel(QWidget):
             raise error
         if collector is self._collector:
             self._stop()
-            self._say(str(error))
+            self._say(told(error))
 
     def _stop(self) -> None:
         self._clock.stop()

@@ -171,5 +171,8 @@ class CropDialog(PictureDialog):
         named = near[0] if near else f"{shape:.2f} : 1"
         self.answer_ready(
             True,
-            tr("Width to height {shape}. Drag the frame or its edges; the wheel zooms.").format(shape=named),
+            tr(
+                "Width to height {shape}. Drag the frame or its edges, or press arrow keys, with Shift for its size; "
+                "the wheel zooms."
+            ).format(shape=named),
         )

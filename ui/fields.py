@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QMouseEvent, QPixmap, QWheelEvent
+from PySide6.QtGui import QColor, QIcon, QMouseEvent, QPixmap, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QColorDialog,
@@ -87,7 +87,7 @@ class Field(QWidget):
             label.setMinimumWidth(LABEL_PX)
             self._row.addWidget(label)
         for widget in widgets:
-            self._row.addWidget(widget)
+            self._row.addWidget(widget, stretch=int(widget is widgets[0]))
         self._row.addWidget(self._reset)
         self._show_reset()
 
@@ -285,12 +285,17 @@ class FileField(Field):
         dialog.fileSelected.connect(self._choose)
         dialog.open()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # Qt's name
+        super().resizeEvent(event)
+        self._show_name()
+
     def _choose(self, path: str) -> None:
         self.set_value(path)
         self.changed.emit(path)
 
     def _show_name(self) -> None:
-        self._button.setText(Path(self._path).name or tr("Choose …"))
+        name, room_px = Path(self._path).name or tr("Choose …"), self._button.width() - 2 * theme.MARGIN_PX
+        self._button.setText(self._button.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, room_px))
         self._button.setToolTip(self._path or self.toolTip())
 
 

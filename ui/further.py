@@ -13,7 +13,7 @@ from puppet.library import Entry, Library
 from ui.adding import sentence
 from ui.bridge import Inbox
 from ui.errands import Errands
-from ui.language import tr
+from ui.language import joined, told, tr
 
 
 class _GivenUp(Exception):
@@ -53,7 +53,7 @@ class Further(QObject):
             self._progress.send(_progress(entry, done))
 
         self._errands.run(
-            lambda: self._look(entry.key, files, tell), lambda told: self._done(entry, *told), self._refuse
+            lambda: self._look(entry.key, files, tell), lambda looked: self._done(entry, *looked), self._refuse
         )
 
     def give_up(self) -> None:
@@ -112,19 +112,19 @@ def _progress(entry: Entry, done: float) -> str:
 
 def _report(entry: Entry, found: Findings, count: int) -> str:
     """What came of it, and what was left out, by name."""
-    told = []
+    parts = []
     if count:
-        told.append(tr("Pictures added to {name}: {count}.").format(name=entry.name, count=count))
+        parts.append(tr("Pictures added to {name}: {count}.").format(name=entry.name, count=count))
     elif found.usable:
-        told.append(tr("{name} has these pictures already.").format(name=entry.name))
+        parts.append(tr("{name} has these pictures already.").format(name=entry.name))
     ours = {shot.path for shot in (*found.usable, *found.small)}
     others = {shot.path: 0 for shot in found.strangers}
     for shot in found.strangers:
         others[shot.path] += 1
     wholly = [path.name for path in others if path not in ours]
     if wholly:
-        told.append(tr("Left out, since somebody else seems to be shown: {files}.").format(files=", ".join(wholly)))
-    told += [
+        parts.append(tr("Left out, since somebody else seems to be shown: {files}.").format(files=", ".join(wholly)))
+    parts += [
         tr("Left out of {file}, since they seem to show somebody else: {count} frames.").format(
             file=path.name, count=frames
         )
@@ -133,7 +133,7 @@ def _report(entry: Entry, found: Findings, count: int) -> str:
     ]
     small = list(dict.fromkeys(shot.path.name for shot in found.small))
     if small:
-        told.append(
+        parts.append(
             tr("Left out, since the face is too small beside the portrait's: {files}.").format(files=", ".join(small))
         )
-    return " ".join([*told, *map(str, found.refused)])
+    return joined([*parts, *map(told, found.refused)])

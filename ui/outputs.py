@@ -14,7 +14,7 @@ from PySide6.QtGui import QGuiApplication
 from puppet.types import Frame, Sink
 from ui.bridge import Background
 from ui.broadcast import Broadcast, Turned, letting_go, sentence, turned
-from ui.language import tr
+from ui.language import told, tr
 from ui.session import Session
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class Outputs(QObject):
             begun=lambda camera: tr("Other programs now see the portrait as the camera “{name}”.").format(
                 name=camera.status.device
             ),
-            ended=lambda error: tr("The virtual camera ended: {error}").format(error=error),
+            ended=lambda error: tr("The virtual camera ended: {error}").format(error=told(error)),
             parent=self,
         )
         self.stream: Broadcast[StreamServer] = Broadcast(
             session,
             lambda: _open_stream(session.settings.stream.port),
             begun=self._stream_begun,
-            ended=lambda error: tr("The stream ended: {error}").format(error=error),
+            ended=lambda error: tr("The stream ended: {error}").format(error=told(error)),
             parent=self,
         )
         for broadcast in (self.camera, self.stream):
@@ -75,8 +75,10 @@ class Outputs(QObject):
 
     def record(self, kind: str) -> None:
         """Begin a file of one of FORMATS; `stop_recording` finishes it."""
+        if self.record_wanted:
+            return
         embedding = self._session.embedding
-        if self.record_wanted or embedding is None or self._session.live is None:
+        if embedding is None or self._session.live is None:
             self.said.emit(tr("Start the portrait first: there is nothing to record yet."), "information")
             self.changed.emit()
             return
@@ -150,11 +152,11 @@ class Outputs(QObject):
         error = self._session.failure_of(self._record_sink)
         if error is not None:
             self._end_recording(lambda: None)
-            self.said.emit(tr("The recording ended: {error}").format(error=error), "error")
+            self.said.emit(tr("The recording ended: {error}").format(error=told(error)), "error")
         trouble = self.camera.sink.status.error if self.camera.sink is not None else ""
         if trouble != self._camera_trouble:
             self._camera_trouble = trouble
-            self.said.emit(trouble, "warning" if trouble else "information")
+            self.said.emit(told(trouble), "warning" if trouble else "information")
 
     def close(self) -> None:
         """Finish the recording and let go of everything."""

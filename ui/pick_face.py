@@ -104,7 +104,7 @@ class PickFaceDialog(PictureDialog):
             parent=parent,
         )
         self.view.picked.connect(self.accept)
-        self.answer_ready(True, tr("Click a face. The wheel zooms."))
+        self.answer_ready(True, tr("Click a face, or go to it with the arrow keys. The wheel zooms."))
 
     @property
     def index(self) -> int:

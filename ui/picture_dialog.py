@@ -27,7 +27,6 @@ class PictureDialog(QDialog):
         buttons = QDialogButtonBox()
         self._done = buttons.addButton(done, QDialogButtonBox.ButtonRole.AcceptRole)
         self._done.setProperty("role", "primary")
-        self._done.setDefault(True)
         buttons.addButton(tr("Cancel"), QDialogButtonBox.ButtonRole.RejectRole)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
@@ -39,6 +38,7 @@ class PictureDialog(QDialog):
         layout.addWidget(view, stretch=1)
         layout.addWidget(self._hint)
         layout.addWidget(buttons)
+        self._done.setDefault(True)  # once it is in the dialog, which else forgets it when the focus has gone round
         view.setFocus()
 
     def answer_ready(self, ready: bool, hint: str) -> None:

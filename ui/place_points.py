@@ -13,7 +13,7 @@ from puppet.canonical import TRIANGLES
 from puppet.facemesh import IRIS
 from puppet.markers import MarkersError, fitted, suggestion
 from puppet.types import Image, Landmarks
-from ui.language import tr
+from ui.language import told, tr
 from ui.picture_dialog import PictureDialog
 from ui.picture_view import PictureView
 
@@ -54,7 +54,7 @@ class MarkersView(PictureView):
             placed = [(x * width_px, y * height_px) for x, y in self.markers]
             self.face, self.problem = fitted(placed, width_px=width_px, height_px=height_px), ""
         except MarkersError as error:
-            self.face, self.problem = None, str(error)
+            self.face, self.problem = None, told(error)
 
     def _at(self, position: QPointF) -> int | None:
         distances = [(self.to_widget(QPointF(*each)) - position).manhattanLength() for each in self.markers]
@@ -153,5 +153,7 @@ class PlacePointsDialog(PictureDialog):
 
     def _judge(self) -> None:
         name = self._names[self.view.current]
-        hint = tr("{point}, as seen in the picture. The wheel zooms, arrow keys move it.").format(point=name)
+        hint = tr(
+            "{point}, as seen in the picture. The wheel zooms, arrow keys move it, Page Up and Down choose another."
+        ).format(point=name)
         self.answer_ready(not self.view.problem, self.view.problem or hint)

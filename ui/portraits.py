@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,6 +95,7 @@ class PortraitStrip(QWidget):
         self._add = QToolButton()
         self._lay_out()
         self._show_entries(library.entries())
+        self._row.addWidget(self._add)  # after the tiles, for the tabulator too
 
     def _lay_out(self) -> None:
         self.setAcceptDrops(True)
@@ -107,7 +109,6 @@ class PortraitStrip(QWidget):
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(theme.SPACE_PX // 2)
         self._row.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        self._row.addWidget(self._add)
         tiles = QWidget()
         tiles.setLayout(self._row)
         self._scroller = QScrollArea()
@@ -235,6 +236,8 @@ class PortraitStrip(QWidget):
 
         def done(entries: tuple[Entry, ...]) -> None:
             self._show_entries(entries)
+            for before, after in pairwise([self._add, *self._tiles.values(), self._add]):
+                self.setTabOrder(before, after)
             then()
 
         self._changes.run(work, done, self._refuse)

@@ -10,7 +10,7 @@ from calibration.collect import MISSING
 from calibration.match import match
 from puppet.types import Landmarks
 from ui import theme
-from ui.language import tr
+from ui.language import told, tr
 
 UNKNOWN: Final = "-"
 
@@ -44,9 +44,9 @@ class MatchScore(QWidget):
         if face is None or portrait is None:
             self._bar.setValue(0)
             self._number.setText(UNKNOWN)
-            self._hint.setText("" if portrait is None else tr(MISSING))
+            self._hint.setText("" if portrait is None else told(MISSING))
             return
         found = match(face, portrait)
         self._bar.setValue(found.score)
         self._number.setText(str(found.score))
-        self._hint.setText(tr(found.hint))
+        self._hint.setText(told(found.hint))

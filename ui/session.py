@@ -14,7 +14,7 @@ from puppet.settings import Settings
 from puppet.types import Calibration, Engine, Frame, PortraitEmbedding, PuppetError, Sink
 from ui.backstage import Equipment, Opening, Preparation, Prepared, Tuning
 from ui.bridge import Background, Inbox
-from ui.language import tr
+from ui.language import told, tr
 from ui.observed import Observed
 
 if TYPE_CHECKING:  # what imports mediapipe is imported behind the window, when that is shown already
@@ -232,7 +232,7 @@ class Session(QObject):
         for sink in self._motion_sinks:
             self.live.add_motion_sink(sink)
         if equipment.opened.notice:
-            self.said.emit(equipment.opened.notice, "warning")
+            self.said.emit(told(equipment.opened.notice), "warning")
         self.state_changed.emit()
 
     def _restage(self) -> None:
@@ -282,12 +282,12 @@ class Session(QObject):
             try:
                 store.save(calibration, self.camera)
             except store.StoreError as error:
-                self.said.emit(str(error), "warning")
+                self.said.emit(told(error), "warning")
         self.calibrated.emit()
 
 
 def _sentence(error: Exception, otherwise: str) -> str:
     if isinstance(error, PuppetError):
-        return str(error)
+        return told(error)
     logger.debug("An error came into the window.", exc_info=error)
     return otherwise.format(error=error)

@@ -36,6 +36,7 @@ class Stage(Preview):
         session.inbox.arrived.connect(self._show_newest, queued)
         session.portrait_changed.connect(self._show_portrait)
         session.said.connect(self.banner.tell)
+        session.state_changed.connect(self._show_stop)
         self._show_newest()  # a frame that came before was announced to nobody, and only taking it lets others be
         if session.entry is not None:
             self._show_portrait(session.entry)
@@ -53,9 +54,9 @@ class Stage(Preview):
 
     def show_face(self, face: Landmarks | None) -> None:
         """What was found in the camera's newest picture."""
-        if self.self_view.isVisible():
-            source = self._session.source
-            self.self_view.show_face(source.newest if source is not None else None, face)
+        source = self._session.source
+        if source is not None and self.self_view.isVisible():
+            self.self_view.show_face(source.newest, face)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # Qt's name
         super().resizeEvent(event)
@@ -70,6 +71,10 @@ class Stage(Preview):
         self.show_image(frame.image)
         if self._session.live is not None:
             self._session.live.timings.add(SHOWN, time.monotonic_ns() - frame.time_ns)
+
+    def _show_stop(self) -> None:
+        if self._session.source is None:
+            self.self_view.show_face(None, None)
 
     def _show_portrait(self, entry: Entry) -> None:
         embedding = self._session.embedding

@@ -51,7 +51,7 @@ class StatusLine(QWidget):
             figures = [
                 tr("{fps} fps").format(fps=f"{shown.fps:.0f}"),
                 tr("{p50} ms behind (95 %: {p95})").format(p50=f"{shown.p50_ms:.0f}", p95=f"{shown.p95_ms:.0f}"),
-                " · ".join(stages) + " ms" if stages else "",
+                tr("{stages} ms").format(stages=" · ".join(stages)) if stages else "",
             ]
         self._whole = "   ".join(part for part in (*figures, named) if part)
         self._realism = ""

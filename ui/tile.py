@@ -181,13 +181,17 @@ class Tile(QAbstractButton):
             painter.drawArc(square, -16 * self._busy_deg, 16 * 270)
 
     def _paint_ring(self, painter: QPainter, whole: QRectF, palette: QPalette) -> None:
-        chosen = self.isChecked()
-        role = QPalette.ColorRole.Highlight if chosen else QPalette.ColorRole.PlaceholderText
-        style = Qt.PenStyle.DotLine if self.hasFocus() and not chosen else Qt.PenStyle.SolidLine
+        """In the accent's colour around the chosen one; in the text's, inside that, around the one with the focus."""
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(palette.color(role), RING_PX + (1 if chosen and self.hasFocus() else 0), style))
-        half = RING_PX / 2 + 0.5
-        painter.drawRoundedRect(whole.adjusted(half, half, -half, -half), ROUND_PX + 3, ROUND_PX + 3)
+        for so, role, inset in (
+            (self.isChecked(), QPalette.ColorRole.Highlight, 0),
+            (self.hasFocus(), QPalette.ColorRole.WindowText, RING_PX),
+        ):
+            if so:
+                edge = inset + RING_PX / 2
+                painter.setPen(QPen(palette.color(role), RING_PX))
+                round_px = ROUND_PX + 3 - inset
+                painter.drawRoundedRect(whole.adjusted(edge, edge, -edge, -edge), round_px, round_px)
 
     def _paint_badge(self, painter: QPainter, inside: QRectF, palette: QPalette) -> None:
         badge = QRectF(0, 0, BADGE_PX, BADGE_PX)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QAction, QResizeEvent
+from PySide6.QtGui import QAction, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QWidget
 
 from ui import theme
@@ -11,6 +11,7 @@ from ui.actions import Actions
 from ui.language import tr
 
 NARROW_PX = 1170  # below it, buttons show drawings only: a camera with a long name needs room, too
+NARROWEST_PX = 760  # below it, even the camera does
 WORDED = ("virtual_camera", "stream", "record", "snapshot", "self_view", "calibrate")
 
 
@@ -20,8 +21,9 @@ class Toolbar(QWidget):
     record_wanted = Signal(str)  # a format of ui.outputs.FORMATS
     address_wanted = Signal()  # to be copied
 
-    def __init__(self, actions: Actions, picker: QWidget) -> None:
+    def __init__(self, actions: Actions, picker: QToolButton) -> None:
         super().__init__()
+        self._picker = picker
         self.setObjectName("bar")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -44,6 +46,11 @@ class Toolbar(QWidget):
         self._address = self._offer_address(self.buttons["stream"])
         self._show_words()
 
+    def show_recording(self, recording: bool) -> None:
+        """While it records, no other format can be chosen."""
+        for action in self.buttons["record"].menu().actions():
+            action.setEnabled(not recording)
+
     def show_address(self, address: str) -> None:
         """Of the stream's page; empty while there is none."""
         self._address.setText(tr("Copy the address {address}").format(address=address).strip())
@@ -54,7 +61,7 @@ class Toolbar(QWidget):
         self._show_words()
 
     def _button(self, name: str, action: QAction) -> QToolButton:
-        button = QToolButton()
+        button = _Button()
         button.setDefaultAction(action)
         button.setAccessibleName(action.text())
         button.setIconSize(QSize(theme.ICON_PX, theme.ICON_PX))
@@ -88,6 +95,17 @@ class Toolbar(QWidget):
             if self.buttons[name].toolButtonStyle() != style:
                 self.buttons[name].setToolButtonStyle(style)
         self.buttons["start"].setToolButtonStyle(worded)
+        self._picker.setToolButtonStyle(worded if self.width() >= NARROWEST_PX else bare)
+
+
+class _Button(QToolButton):
+    """Its menu, if it has one, opens with the arrow key down, too."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # Qt's name
+        if self.menu() is not None and event.key() == Qt.Key.Key_Down:
+            self.menu().popup(self.mapToGlobal(self.rect().bottomLeft()))
+        else:
+            super().keyPressEvent(event)
 
 
 def _attach(menu: QMenu, button: QToolButton) -> None:

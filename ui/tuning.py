@@ -14,15 +14,15 @@ from threading import Event
 from typing import Final
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from puppet.library import Entry, Library
 from puppet.types import PuppetError
 from ui.backstage import Gain, Tuning
 from ui.bridge import Background, Inbox
 from ui.comparison import Comparison, Moment, moments
-from ui.language import tr
-from ui.theme import MARGIN_PX, SPACE_PX
+from ui.language import told, tr
+from ui.theme import MARGIN_PX
 
 logger = logging.getLogger(__name__)
 
@@ -92,15 +92,12 @@ class TuningDialog(QDialog):
         self._bar.setTextVisible(False)
         self._bar.setAccessibleName(tr("Progress"))
         self._yes.setProperty("role", "primary")
-        self._yes.setDefault(True)
         self._no.setAutoDefault(False)
         self._yes.clicked.connect(self._agree)
         self._no.clicked.connect(self.reject)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(SPACE_PX)
-        buttons.addStretch(1)
-        buttons.addWidget(self._no)
-        buttons.addWidget(self._yes)
+        buttons = QDialogButtonBox()
+        buttons.addButton(self._yes, QDialogButtonBox.ButtonRole.AcceptRole)
+        buttons.addButton(self._no, QDialogButtonBox.ButtonRole.RejectRole)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN_PX, MARGIN_PX, MARGIN_PX, MARGIN_PX)
         layout.setSpacing(MARGIN_PX)
@@ -108,7 +105,7 @@ class TuningDialog(QDialog):
         layout.addWidget(self._comparison, stretch=1)
         layout.addWidget(self._bar)
         layout.addWidget(self._hint)
-        layout.addLayout(buttons)
+        layout.addWidget(buttons)
 
     # What the user sees, one after the other.
 
@@ -126,7 +123,9 @@ class TuningDialog(QDialog):
             button.setText(title)
             button.setToolTip(tip)
             button.setEnabled(True)
-        (self._yes if yes is not None else self._no).setFocus()
+        asked = self._yes if yes is not None else self._no
+        asked.setDefault(True)
+        asked.setFocus()
 
     def _ask(self) -> None:
         name, count = self._entry.name, 1 + len(self._entry.more)
@@ -207,7 +206,7 @@ class TuningDialog(QDialog):
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, PuppetError):
-            self._end(str(error))
+            self._end(told(error))
         else:
             logger.debug("Tuning failed.", exc_info=error)
             self._end(tr("The tuning failed ({error}); nothing has changed.").format(error=error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from puppet.types import PuppetError
 from ui.banner import Banner
-from ui.language import tr
+from ui.language import told, tr
 from ui.session import Session
 
 PATIENCE = 3  # looks in a row that must see the same
@@ -27,7 +27,8 @@ class Watch:
         well = source is not None and not lost and not silent
         light = source.light if well and source is not None else None
         fps = source.fps if well and source is not None and self._session.camera else None
-        unseen = well and live is not None and not live.face_in_sight
+        looked = source is not None and source.newest is not None and live is not None and not live.loading
+        unseen = well and looked and live is not None and not live.face_in_sight
         dark = light is not None and light < DARK
         self._say("lost", lost, tr("The camera is gone. The portrait idles, and follows you again when it is back."))
         self._say("silent", silent, tr("The camera gives no picture at the moment …"))
@@ -46,7 +47,7 @@ class Watch:
 
     def _end(self, error: BaseException | None) -> str:
         if isinstance(error, PuppetError):
-            return str(error)
+            return told(error)
         if error is None:
             return tr("The show has ended; start it again.")
         return tr("An unexpected error ended the show ({error}); start it again.").format(error=repr(error))

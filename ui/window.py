@@ -15,8 +15,9 @@ from ui import language, theme
 from ui.actions import Actions
 from ui.calibrate import CalibrationPanel
 from ui.cameras import CameraPicker
+from ui.card import CardCare
 from ui.controls import ControlsPanel
-from ui.language import tr
+from ui.language import told, tr
 from ui.outputs import Outputs
 from ui.portraits import PortraitStrip
 from ui.session import Session
@@ -99,6 +100,7 @@ class Window(QMainWindow):
     def _lay_out(self) -> None:
         scroller = QScrollArea()
         scroller.setWidgetResizable(True)
+        scroller.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the focus of what is in it
         scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroller.setWidget(self._controls)
         self._side = QStackedWidget()
@@ -153,6 +155,12 @@ class Window(QMainWindow):
         self._calibration.calibrated.connect(session.calibrate)
         self._calibration.overlay_changed.connect(lambda share: self._change({"view.overlay_opacity": share}))
         self._calibration.closed.connect(lambda: self.calibrate(False))
+
+    def tend(self, care: CardCare) -> None:
+        """Say what becomes of the graphics card, and have it paint once it is ready."""
+        care.working.connect(lambda text: self._stage.banner.stand("card", text, "information", cancel=care.give_up))
+        care.said.connect(lambda text, error: self._stage.banner.tell(text, "warning" if error else "information"))
+        care.ready.connect(self.session.restart)
 
     # What the user does.
 
@@ -256,6 +264,7 @@ class Window(QMainWindow):
         self._actions["start"].setText(tr("Stop") if wanted["start"] else tr("Start"))
         self._actions.refresh_icons()
         self._bar.show_address(self.outputs.address)
+        self._bar.show_recording(self.outputs.record_wanted)
         self._controls.show_frozen(self.session.frozen)
         self._picker.refresh()
 
@@ -280,7 +289,7 @@ class Window(QMainWindow):
     def _why_engine(self) -> str:
         live = self.session.live
         if live is not None and live.economy:
-            return tr("a slow computer: {economy}").format(economy=tr(live.economy))
+            return tr("a slow computer: {economy}").format(economy=told(live.economy))
         if self.session.is_tuned:
             return tr("tuned to this person")
         return tr("the best that runs here") if self._settings.engine.name == "auto" else tr("as you chose")
