@@ -20,12 +20,12 @@ CRITIC_VERSION: Final = 1  # the same of engines.critic
 SHA256: Final[dict[str, str]] = {  # of the files shipped in FOLDER
     "critic.safetensors": "ca031e7aa5d701e602fe0ddcc97980e1bdf3e766622811e6458ba2365f97640d",
     "embed.onnx": "853f42a3c1a5592b967bc3213ac9da78747253d4e4ab1dc4612d1ef8ecf69d83",
-    "frame-1024.onnx": "9e88091e4268bf86b7bef521e1fa77ec0aad279ea42fcbf5022371c10328f4d2",
-    "frame-512.onnx": "44fe7162a0a8cc24818747e5c2a53bce86399d3744b7f48b44824052a98b307e",
+    "frame-1024.onnx": "6db9641bb668dc4bf6e44ba98e57fad463b699a6b9d631ebb447a4340ff19697",
+    "frame-512.onnx": "77980b43af37a8eaa4cec3aa5799d52583316cd1b19e961543e40440d021bf5e",
     "judge.onnx": "02c823709f2c6bdea0a933fb58da08e1f8c752e6cbbba8ca6bd0c8fcaa24fcfe",
     "ours.safetensors": "4c06e4e3e391e6b767cdc38213e031b9d6bb17eadb3c058a69934d82b40b093c",
-    "repaint-fp16.onnx": "e2224324173fc2ade22dc8b96b0854e37a5537441adcfd02643d8c92b775e359",
-    "repaint.onnx": "c7832f8952d639f8702095292ce11bde0ed1e46aa02d407ecb257c41ace5ad74",
+    "repaint-fp16.onnx": "df764fcbe7d2bd9dc11c1ffe9bf96aa90ab873af9ba5dec3fdc47358c5049eb2",
+    "repaint.onnx": "69d1db5759086016c0207420d6bdbb286b8da1d0c11bfae21bb26450a21e564f",
 }
 
 

@@ -148,9 +148,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="WEIGHTS",
         help="a rival that train made, such as an x2face or a pix2pixhd; may be given again",
     )
-    evaluate.add_argument(
-        "--tuned", action="store_true", help="the engine tuned to each portrait of several pictures too: minutes each"
-    )
+    evaluate.add_argument("--tuned", action="store_true", help="the engine tuned to each portrait too: minutes each")
     evaluate.add_argument("--clips", type=_count, metavar="N", help="of DATA at most, spread evenly (default all)")
     evaluate.add_argument(
         "--held-out", action="store_true", help="judge by the people of DATA whom the shipped weights never saw"
@@ -160,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
     finetune = commands.add_parser(
         "finetune",
         parents=[common, album, machine],
-        help="make the learned generator personal, from several pictures of one person",
+        help="make the learned generator personal, best from several pictures of one person",
     )
     finetune.add_argument("portrait", type=Path, metavar="PORTRAIT", help="picture of a face")
     finetune.add_argument("out", type=_tuned_path, metavar="OUT.tuned", help="the file to write, for render --tuned")

@@ -114,13 +114,15 @@ def finetune(args: argparse.Namespace) -> int:
             return True
 
         report = tune(args.portrait, args.out, also=args.also, progress=show)
-    gain = f"{100 * (1 - report.lpips_after / report.lpips_before):.0f} % nearer to pictures that were kept back"
+    judged = "pictures that were kept back" if report.held_back else "the picture, from motions that were kept back"
+    gain = f"{100 * (1 - report.lpips_after / report.lpips_before):.0f} % nearer to {judged}"
     if report.stopped:
         raise KeyboardInterrupt(f"Stopped; {args.out} holds the best so far, {gain}.")
     if args.json:
         print(json.dumps(asdict(report)))
     else:
-        print(f"{args.out}: tuned to {report.pictures} pictures in {report.seconds:.0f} s; {gain} (LPIPS).")
+        count = f"{report.pictures} picture{'s' * (report.pictures > 1)}"
+        print(f"{args.out}: tuned to {count} in {report.seconds:.0f} s; {gain} (LPIPS).")
     return 0
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.benchmark import GMACS
@@ -20,6 +21,7 @@ from engines.network import (
     SelfAttention,
     WarpGenerator,
     resample,
+    without_grid,
 )
 from engines.training.data import Batch
 from engines.training.models import MODELS
@@ -127,6 +129,24 @@ def test_untrained_generator_leaves_the_warped_picture_as_it_is() -> None:
     e, features = encoder(PICTURE, PICTURE, MASK)
     repair = generator(PICTURE, PICTURE, MASK, HEAD, generator.P(e), features)
     torch.testing.assert_close(repair.apply(PICTURE), PICTURE, atol=1e-4, rtol=0)
+
+
+def test_no_even_grid_can_be_painted() -> None:
+    torch.manual_seed(0)
+    detail, grid = torch.randn(1, 3, 256, 256), torch.randn(3, 4, 4).tile(64, 64)
+    shade = F.interpolate(torch.randn(1, 3, 8, 8), size=256, mode="bicubic")
+
+    def painted(picture: torch.Tensor) -> torch.Tensor:
+        return F.pixel_shuffle(without_grid(F.pixel_unshuffle(picture, 4)), 4)
+
+    flat = grid.mean(dim=(1, 2), keepdim=True)
+    torch.testing.assert_close(painted(grid[None]), flat.expand(3, 256, 256)[None], atol=1e-5, rtol=0)
+    assert (painted(shade) - shade).abs().mean() < 0.02 * shade.abs().mean()
+    slope = (torch.arange(256) + 2.0 * torch.arange(256)[:, None]).expand(1, 3, -1, -1) / 256
+    assert (painted(slope) - slope)[..., 32:-32, 32:-32].abs().max() < 1e-5
+    assert (painted(detail) - detail).square().mean() < 0.1
+    half = grid * (torch.arange(256) < 128)  # it ends somewhere, and there some of it is left
+    assert painted(half[None])[..., :88].sub(flat).abs().max() < 1e-5
 
 
 def test_embedding_changes_what_a_trained_generator_paints() -> None:

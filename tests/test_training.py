@@ -156,17 +156,6 @@ def test_optical_flow_is_what_the_generator_s_flow_should_be(cache: Path) -> Non
     assert np.median(mirrored[..., 0]) == pytest.approx(-5, abs=0.2)
 
 
-def test_a_grid_is_told_from_detail() -> None:
-    torch.manual_seed(0)
-    target = torch.rand(4, 3, 256, 256)
-    detail = 0.02 * torch.randn(4, 3, 256, 256)
-    grid = 0.02 * torch.randn(3, 4, 4).tile(64, 64)
-    shade = torch.full((1, 3, 1, 1), 0.1)
-    assert losses.grid_error(target + shade, target) < 1e-6
-    assert losses.grid_error(target + grid, target) > 0.01
-    assert losses.grid_error(target + detail, target) < 0.001
-
-
 def test_hinge_is_satisfied_beyond_the_margin() -> None:
     assert losses.discriminator_hinge(torch.tensor([1.5]), torch.tensor([-1.5])) == 0
     assert losses.discriminator_hinge(torch.tensor([0.0]), torch.tensor([0.0])) == 2

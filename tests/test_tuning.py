@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,12 @@ from engines import tuned
 from engines.neural import DEFAULT, NeuralEngine
 from engines.openvino import OpenVINORunner
 from engines.runner import RUNNERS
-from engines.training import tuning
+from engines.training import pseudo, tuning
 from engines.training.own import OwnPairs, own_pairs
 from engines.training.perceptual import PerceptualNet
-from engines.training.tuner import SHARE, Figures, Tuner
-from engines.training.tuning import CONFIG, NoGainError, TuningStopped, tune, tuned_to
+from engines.training.pseudo import pseudo_pairs
+from engines.training.tuner import ALONE_SHARE, SHARE, Figures, Tuner
+from engines.training.tuning import CONFIG, NoGainError, TuningStopped, tuned_to
 from engines.tuned import Tuned, TunedEngine, TunedError, digest, unfolded
 from puppet.__main__ import main
 from puppet.overlay import Album, album_of
@@ -284,23 +286,77 @@ def test_a_step_changes_what_is_painted(pairs: OwnPairs) -> None:
     assert tuner.judge() != figures
 
 
-def test_not_all_that_was_learnt_is_kept(pairs: OwnPairs) -> None:
-    tuner = Tuner(pairs, pairs.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
+@pytest.mark.parametrize(("own", "share"), [("pairs", SHARE), ("alone", ALONE_SHARE)])
+def test_not_all_that_was_learnt_is_kept(own: str, share: float, request: pytest.FixtureRequest) -> None:
+    taught: OwnPairs = request.getfixturevalue(own)
+    tuner = Tuner(taught, taught.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
     name = "generator.blocks.0.a.weight"
     before = tuner.model.state_dict()[name].clone()
     tuner.learn()
     learnt = tuner.model.state_dict()[name] - before
     assert learnt.abs().max() > 0
-    torch.testing.assert_close(tuner.mixed()[name] - before, SHARE * learnt, atol=1e-7, rtol=0.01)
+    torch.testing.assert_close(tuner.mixed()[name] - before, share * learnt, atol=1e-7, rtol=0.01)
     torch.testing.assert_close(tuner.state()[name], tuner.mixed()[name].half())
 
 
-def test_one_picture_is_not_enough(portrait: Portrait, pictures: list[Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone(portrait: Portrait) -> OwnPairs:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pseudo, "MOTIONS", 4)
+        return pseudo_pairs(portrait, base=DEFAULT)
+
+
+def test_one_picture_is_the_target_of_what_was_painted_of_it(alone: OwnPairs) -> None:
+    assert (alone.pictures, alone.held_back) == (1, 0)
+    sources, targets = alone.pairs.pairs.T
+    assert list(zip(sources[:4], targets[:4], strict=True)) == [(1, 0), (2, 0), (3, 0), (4, 0)]
+    assert list(zip(sources[4:], targets[4:], strict=True)) == [(0, 1), (0, 2), (0, 3), (0, 4)]
+    assert (alone.judged, alone.trained) == ([2], [0, 1, 3, 4, 5, 7])  # neither way of the motion that is kept back
+    assert alone.posed == (6,)
+    picture = alone.pairs.frames[0].astype(int)
+    for source in sources[:4]:
+        away = np.abs(alone.pairs.frames[source] - picture).mean()
+        assert np.abs(alone.pairs.warped[source - 1] - picture).mean() < away
+        assert np.abs(alone.pairs.points[source] - alone.pairs.points[0]).mean() > 1
+
+
+def test_of_one_picture_the_trial_is_all(
+    gain_until: Callable[[int], None], alone: OwnPairs, portrait: Portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gain_until(9)
+    monkeypatch.setattr(tuning, "pseudo_pairs", lambda portrait, *, base: alone)
+    monkeypatch.setattr(tuning, "ALONE_STEPS", 1)
+    told: list[float] = []
+    kept, report = tuned_to(portrait, "ada", config=QUICK, progress=lambda done: told.append(done) or True)
+    assert (report.pictures, report.held_back, report.steps, report.best_step) == (1, 0, 1, 1)
+    assert (report.lpips_before, report.lpips_after) == (0.5, 0.4)
+    assert len(told) == 1
+    with NeuralEngine(DEFAULT, runner_name="pytorch") as engine:
+        psi = engine.embed(portrait).tensors["psi"][0]
+    learnt = kept.tensors["generator.P.bias"] - psi
+    assert 0 < np.abs(learnt).max() < 0.01  # of the picture's own, not of what was painted
+    gain_until(0)
     with pytest.raises(NoGainError, match="--also"):
-        tuned_to(portrait, "ada")
-    with pytest.raises(NoGainError, match="--also"):
-        tune(pictures[0], tmp_path / "ada.tuned")
-    assert not list(tmp_path.iterdir())
+        tuned_to(portrait, "ada", config=QUICK)
+
+
+def test_one_picture_must_not_look_less_like_itself(
+    alone: OwnPairs, portrait: Portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuner = Tuner(alone, alone.trained, base=DEFAULT, config=QUICK, device=torch.device("cpu"))
+    before = tuner.judge().unlikeness
+    assert 0.1 < before < 0.6  # dlib's threshold for another person
+    with torch.no_grad():
+        tuner.model.generator.flow.bias += 3  # 24 px away
+    assert tuner.judge().unlikeness > before + 0.02
+    monkeypatch.setattr(tuning, "pseudo_pairs", lambda portrait, *, base: alone)
+    monkeypatch.setattr(tuning, "EVERY", 1)
+    for slope, refused in ((0.01, True), (-0.01, False)):
+        monkeypatch.setattr(
+            Tuner, "judge", lambda tuner, slope=slope: Figures(0.5 - 0.1 * tuner.step, 0.1, 0.3 + slope * tuner.step)
+        )
+        with pytest.raises(NoGainError, match="without harm") if refused else nullcontext():
+            tuned_to(portrait, "ada", config=QUICK)
 
 
 def test_command_writes_a_file_and_says_what_it_gained(
@@ -317,6 +373,25 @@ def test_command_writes_a_file_and_says_what_it_gained(
     assert main(command) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["pictures"], report["lpips_before"], report["lpips_after"]) == (3, 0.5, 0.4)
+    Tuned.load(out, portrait=pictures[0])
+
+
+def test_command_says_that_there_was_one_picture(
+    gain_until: Callable[[int], None],
+    alone: OwnPairs,
+    pictures: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gain_until(1)
+    monkeypatch.setattr(tuning, "pseudo_pairs", lambda portrait, *, base: alone)
+    monkeypatch.setattr(tuning, "ALONE_STEPS", 1)
+    out = tmp_path / "ada.tuned"
+    assert main(["finetune", str(pictures[0]), str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "tuned to 1 picture in" in said
+    assert "20 % nearer to the picture, from motions that were kept back" in said
     Tuned.load(out, portrait=pictures[0])
 
 

@@ -23,7 +23,6 @@ class Weights:
     openings: float = 3.0  # L1 once more inside mouth and eyes
     whole: float = 1.0  # LPIPS-AlexNet of the whole picture: a sixth of VGG16's work
     crop: float = 1.0  # LPIPS-VGG16 of a part of the face
-    grid: float = 0.0  # `grid_error`: what LPIPS-AlexNet alone would reward
     flow: float = 0.05  # per px between the generator's flow and the optical flow; ours only
     adversarial: float = 0.0
     matching: float = 0.0  # feature matching
@@ -70,21 +69,7 @@ def reconstruction(
         half = (len(painted) + 1) // 2  # VGG16 costs more than all the rest: half of the pictures take turns
         crop = (slice(half), slice(None), *_square())
         found["crop"] = weights.crop * vgg.lpips(painted[crop], target[crop]).mean()
-    if weights.grid:
-        found["grid"] = weights.grid * grid_error(painted, target)
     return found
-
-
-def grid_error(painted: Tensor, target: Tensor) -> Tensor:
-    """How much of a fine grid is laid over pictures (B, 3, 256, 256), of the period in which the generator unfolds.
-
-    AlexNet sees every fourth pixel, so that a pattern of that period can look to it like texture. Here what the error
-    is at each of the 4 x 4 places of a cell, beyond its mean over the cell, is averaged over 16 x 16 cells and the
-    pictures: of true detail hardly anything remains.
-    """
-    cells = F.pixel_unshuffle(painted - target, 4).unflatten(1, (-1, 16))  # (B, 3, 16, 64, 64)
-    beyond = (cells - cells.mean(dim=2, keepdim=True)).mean(dim=0)
-    return F.avg_pool2d(beyond, 16, 8).abs().mean()
 
 
 def flow_error(flow: Tensor, motion: Tensor) -> Tensor:

@@ -22,20 +22,20 @@ JUDGED_SOURCES: Final = 3  # of each of these
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OwnPairs:
-    """The pairs, and the indices of those to train with, and to judge by: the targets of one are not the other's."""
+    """The pairs, and the indices of those to train with on trial, and to judge by."""
 
     pairs: Pairs
     trained: list[int]
     judged: list[int]
-
-    @property
-    def pictures(self) -> int:
-        return len(self.pairs.points)
+    pictures: int  # true ones: the first of the pairs' frames
+    posed: tuple[int, ...] = ()  # of those whose target is none of them: what is painted must look like the first
+    face: Landmarks | None = None  # in the first, for that
 
     @property
     def held_back(self) -> int:
-        """How many pictures are kept back."""
-        return len(np.unique(self.pairs.pairs[self.judged, 1]))
+        """How many pictures are targets to judge by, and not to train with."""
+        trained, judged = (self.pairs.pairs[indices, 1] for indices in (self.trained, self.judged))
+        return len(np.setdiff1d(judged, trained))
 
 
 def own_pairs(portrait: Portrait) -> OwnPairs:
@@ -49,7 +49,7 @@ def own_pairs(portrait: Portrait) -> OwnPairs:
         wanted: list[tuple[int, int]] = []
         warped: list[Image] = []
         for source, (square, face) in enumerate(seen):
-            embedding = warp.embed(_portrait(square, face, like=portrait.landmarks))
+            embedding = warp.embed(as_portrait(square, face, like=portrait.landmarks))
             for target in np.flatnonzero((nearest == source).any(axis=1)).tolist():
                 wanted.append((source, target))
                 warped.append(warp.paint(embedding, points[target]))
@@ -65,7 +65,8 @@ def own_pairs(portrait: Portrait) -> OwnPairs:
     return _divided(pairs, apart)
 
 
-def _portrait(square: Image, points: Floats, *, like: Landmarks) -> Portrait:
+def as_portrait(square: Image, points: Floats, *, like: Landmarks) -> Portrait:
+    """A square of a picture, with the landmarks (478, 3) px in it of the face `like`."""
     face = replace(like, points=points, width_px=square.shape[1], height_px=square.shape[0])
     matte = person_matte(square, face)
     return Portrait(square, face, matte, still_background(square, matte), key="")
@@ -82,4 +83,4 @@ def _divided(pairs: Pairs, apart: NDArray[np.float64]) -> OwnPairs:
         for target in held
         for index in sorted(np.flatnonzero(targets == target), key=distances.__getitem__)[:JUDGED_SOURCES]
     ]
-    return OwnPairs(pairs, np.flatnonzero(~np.isin(targets, held)).tolist(), judged)
+    return OwnPairs(pairs, np.flatnonzero(~np.isin(targets, held)).tolist(), judged, pictures=count)

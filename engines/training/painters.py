@@ -41,7 +41,7 @@ def engine_painter(engine: Engine) -> Callable[[Portrait], Painter]:
 
 
 def tuned_painter(base: Path) -> Callable[[Portrait], Painter]:
-    """The neural engine with the weights `base`, tuned to each album before it paints; as it is where that is refused.
+    """The neural engine with the weights `base`, tuned to each portrait first; as it is where that is refused.
 
     Raises what `NeuralEngine` raises.
     """

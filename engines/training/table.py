@@ -36,8 +36,8 @@ def contestants(
     """The rows: doing nothing, the rivals, the warp engine if it is given, the engine.
 
     `rivals` are weights of `models.MODELS`, made by training. With `tuned_from`, the engine's weights, it is also tuned
-    to each portrait of more than one picture, which takes minutes each. Raises WeightsError if the rivals are none, and
-    EngineUnavailable if the engine cannot be tuned.
+    to each portrait, which takes minutes each. Raises WeightsError if the rivals are none, and EngineUnavailable if the
+    engine cannot be tuned.
     """
     if tuned_from and engine.name != "neural":
         raise EngineUnavailable(f"The engine {engine.name} cannot be tuned; name the neural engine, or its weights.")
@@ -47,7 +47,7 @@ def contestants(
         *(Contestant(name := _model_of(path), model_painter(name, path)) for path in rivals),
         *(Contestant(other.name, engine_painter(other)) for other in others),
         *(Contestant(engine.name, engine_painter(engine), count) for count in shots),
-        *(Contestant("tuned", tuned_painter(tuned_from), count) for count in shots if tuned_from and count > 1),
+        *(Contestant("tuned", tuned_painter(tuned_from), count) for count in shots if tuned_from),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,11 @@ from engines.training.loop import Config, placed
 from engines.training.models import WarpFed
 from engines.training.own import OwnPairs
 from engines.training.perceptual import PerceptualNet
+from puppet import identity
 
 PSI_RATE: Final = 10  # times the learning rate: psi is one vector instead of millions of weights
 SHARE: Final = 0.75  # of what was learnt; see Tuner.mixed
+ALONE_SHARE: Final = 0.5  # the same of a single picture, which tells less
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Figures:
 
     lpips: float
     openings: float
+    unlikeness: float = 0.0  # identity.distance of the face in OwnPairs.posed from the picture's; 0 without such pairs
 
 
 class OwnPsi(nn.Module):
@@ -53,6 +56,7 @@ class Tuner:
         torch.manual_seed(config.seed)
         self._own, self._drawn, self._config, self._device = own, drawn, config, device
         self._random = np.random.default_rng(config.seed)
+        self._share = SHARE if own.pictures > 1 else ALONE_SHARE
         self.step = 0
         self.model = placed(_personal(own, base), device)
         self._start = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -94,7 +98,7 @@ class Tuner:
                 painted, batch.target, batch.openings, alexnet=self._alexnet, vgg=None, weights=only_openings
             )
             openings.append(error["openings"].item())
-        return Figures(torch.cat(distances).mean().item(), float(np.mean(openings)))
+        return Figures(torch.cat(distances).mean().item(), float(np.mean(openings)), self._unlikeness(mixed))
 
     def state(self) -> dict[str, Tensor]:
         """A copy of what changes, by the names in a file of weights."""
@@ -102,11 +106,26 @@ class Tuner:
 
     @torch.no_grad()
     def mixed(self) -> dict[str, Tensor]:
-        """SHARE of the way from where it started: as near to the person, and it follows the eyes as everybody's did.
+        """A share of the way from where it started: as near to the person, and it follows the eyes as everybody's did.
 
         Wortsman et al., "Robust fine-tuning of zero-shot models" (2022), section 3.
         """
-        return {name: self._start[name].lerp(value, SHARE) for name, value in self.model.state_dict().items()}
+        return {name: self._start[name].lerp(value, self._share) for name, value in self.model.state_dict().items()}
+
+    def _unlikeness(self, mixed: dict[str, Tensor]) -> float:
+        pairs, face = self._own.pairs, self._own.face
+        if face is None:
+            return 0.0
+        wanted = identity.describe(pairs.frames[0], face)
+        found = []
+        for index in self._own.posed:
+            batch = collate([sample(pairs, index)]).to(self._device)
+            with self._config.precision(self._device):
+                painted = functional_call(self.model, mixed, batch)[0][0].float().clamp(0, 1)
+            picture = (255 * painted).permute(1, 2, 0).round().byte().cpu().numpy()
+            there = replace(face, points=pairs.points[pairs.pairs[index, 1]])
+            found.append(identity.distance(identity.describe(picture, there), wanted))
+        return float(np.mean(found))
 
     def _batch(self) -> Batch:
         random = self._random
@@ -122,7 +141,10 @@ def _personal(own: OwnPairs, base: Path) -> WarpFed:
         model.load_state_dict({name: torch.from_numpy(arrays[name]) for name in model.state_dict()})
     except (KeyError, RuntimeError) as error:
         raise stored.WeightsError(f"The weights {base} do not fit the network; train them anew.") from error
-    seen = np.stack([seen_by_network(*each) for each in zip(own.pairs.frames, own.pairs.points, strict=True)])
+    true = slice(own.pictures)
+    seen = np.stack(
+        [seen_by_network(*each) for each in zip(own.pairs.frames[true], own.pairs.points[true], strict=True)]
+    )
     parts = torch.from_numpy(seen).permute(0, 3, 1, 2).float().div_(255).split([3, 3, 1], dim=1)
     with torch.no_grad():
         psi = model.generator.P(model.encoder(*parts)[0]).mean(dim=0)

@@ -2,7 +2,8 @@
 
 It starts from what training left: psi' = P ê of the pictures' mean embedding, which from then on is a constant of this
 person, and the weights as they are. On trial, some pictures are kept back, which tells for how many steps they come
-nearer; then it learns anew from all of them for as long.
+nearer; then it learns anew from all of them for as long. A single picture makes pseudo-pairs, of which some are kept
+back, and the trial is all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from engines.neural import DEFAULT
 from engines.training import losses
 from engines.training.loop import Config
 from engines.training.own import own_pairs
+from engines.training.pseudo import pseudo_pairs
 from engines.training.tuner import Figures, Tuner
 from engines.tuned import Tuned, digest
 from puppet.album import gather
@@ -32,10 +34,11 @@ CONFIG: Final = Config(
     batch=4,
     learning_rate=1e-4,
     warm_up=20,
-    # VGG16's loss of a part gains less, and takes a third of the time; without it, a grid has to be kept off the skin.
-    weights=losses.Weights(whole=3, crop=0, grid=30),
+    # VGG16's loss of a part gains less, and takes a third of the time.
+    weights=losses.Weights(whole=3, crop=0),
     bf16=torch.backends.cpu.get_cpu_capability().startswith("AVX512"),  # others would only imitate it
 )
+ALONE_STEPS: Final = 50  # of a single picture, which is soon known by heart
 MOST_S: Final = 480.0  # however slow the computer is, trial and all
 EVERY: Final = 25  # steps, what is kept back is looked at
 PATIENCE: Final = 4  # such looks without a gain
@@ -55,10 +58,10 @@ class TuningStopped(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What tuning did; all differences are of the pictures kept back."""
+    """What tuning did; all differences are of the pictures kept back, or of the pseudo-pairs of a single one."""
 
     pictures: int  # of the person, the portrait included
-    held_back: int  # of these, on trial
+    held_back: int  # of these, on trial; none of a single one
     steps: int  # of the trial
     best_step: int  # of these; for as long as that, it learnt from all pictures
     seconds: float
@@ -121,20 +124,22 @@ def tuned_to(
     config: Config = CONFIG,
     progress: Progress = lambda done: True,
 ) -> tuple[Tuned, Report]:
-    """Tune to an album, known by `key` from then on.
+    """Tune to a portrait or an album, known by `key` from then on.
 
     KeyboardInterrupt, or `progress`, stops it: the best of the trial is kept, as the report says. Raises NoGainError
     where there is none, or TuningStopped if it was stopped before.
     """
     course = _Course(progress)
-    if not isinstance(portrait, Album) or not portrait.views:
-        raise NoGainError("One picture tells too little of how a face moves; give more, or a video, with --also.")
-    own = own_pairs(portrait)
+    if isinstance(portrait, Album) and portrait.views:
+        own = own_pairs(portrait)
+    else:
+        own, config = pseudo_pairs(portrait, base=base), replace(config, steps=min(config.steps, ALONE_STEPS))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trial = Tuner(own, own.trained, base=base, config=config, device=device)
     before = trial.judge()
     best = _Kept(before, 0, trial.state())
-    growth = own.pictures / (own.pictures - own.held_back)  # by which there is more to learn from than on trial
+    # By which there is more to learn from than on trial; nothing more of a single picture.
+    growth = own.pictures / (own.pictures - own.held_back) if own.held_back else 0.0
     state: dict[str, Tensor] | None = None
     try:
         while trial.step < config.steps and trial.step - best.step < PATIENCE * EVERY:
@@ -143,9 +148,9 @@ def tuned_to(
             trial.learn()
             if trial.step % EVERY == 0 or trial.step == config.steps:
                 now = trial.judge()
-                if now.lpips < best.figures.lpips and now.openings <= OPENINGS_SLACK * before.openings:
+                if now.lpips < best.figures.lpips and _harmless(now, before):
                     best = _Kept(now, trial.step, trial.state())
-        if best.figures.lpips <= (1 - LEAST_GAIN) * before.lpips and not course.stopped:
+        if growth and best.figures.lpips <= (1 - LEAST_GAIN) * before.lpips and not course.stopped:
             longer = replace(config, steps=round(growth * config.steps))
             final = Tuner(own, range(len(own.pairs.pairs)), base=base, config=longer, device=device)
             learnt = _learnt(final, round(growth * best.step), course, start=1 / (1 + growth))
@@ -158,8 +163,9 @@ def tuned_to(
         if course.stopped:
             raise TuningStopped("Stopped before anything was gained; nothing was written.")
         raise NoGainError(
-            f"Tuning brought nothing nearer to the pictures that were kept back to judge by (LPIPS {after.lpips:.4f}, "
-            f"before {before.lpips:.4f}), so nothing was written; give more, and more different, pictures."
+            f"Tuning brought nothing nearer to what was kept back to judge by (LPIPS {after.lpips:.4f}, before "
+            f"{before.lpips:.4f}) without harm, so nothing was written; give more, and more different, pictures with "
+            "--also."
         )
     report = Report(
         pictures=own.pictures,
@@ -175,6 +181,11 @@ def tuned_to(
     )
     tensors = {name: value.numpy() for name, value in (state or best.state).items()}
     return Tuned(tensors, digest(base), key, lpips_before=before.lpips, lpips_after=after.lpips), report
+
+
+def _harmless(now: Figures, before: Figures) -> bool:
+    openings = now.openings <= OPENINGS_SLACK * before.openings
+    return openings and now.unlikeness <= before.unlikeness
 
 
 def _learnt(tuner: Tuner, steps: int, course: _Course, *, start: float) -> bool:
