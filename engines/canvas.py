@@ -15,13 +15,12 @@ from engines.geometry import COARSE_PX, SIDE_PX, Crop, head_motion, openings, ra
 from engines.layers import MARGIN
 from engines.mouth import jaws
 from engines.slit import COLUMNS
-from puppet.types import Floats, Image
+from puppet.types import Floats, Image, PortraitEmbedding
 
 Arrays = Mapping[str, NDArray[Any]]
 Painter = Callable[[Arrays, Arrays], Image]  # what a frame and its portrait give, to the picture (S, S, 3)
 
 SIDES_PX: Final = (512, 1024)  # of the squares that pictures are painted on
-FRAME: Final = ("back", "edges", "lines", "drawn", "head")  # the inputs that change from frame to frame
 
 
 def shapes(side_px: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
@@ -50,11 +49,12 @@ def shapes(side_px: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     }
 
 
-def side_for(figure: Figure) -> int | None:
-    """Of SIDES_PX, the least for a figure's picture; None if none can take it, or it has alpha."""
-    needed_px = max(*figure.canvas.shape[:2], *(2 * side for eye in figure.eyeballs for side in eye.sclera.shape[:2]))
-    if figure.canvas.shape[2] != 3:
+def side_for(embedding: PortraitEmbedding) -> int | None:
+    """Of SIDES_PX, the least for the warp engine's embedding; None if none can take it, or its backdrop has alpha."""
+    if embedding.backdrop is not None and embedding.backdrop.shape[2] != 3:
         return None
+    eyeballs = (embedding.tensors[f"sclera{side}"].shape[:2] for side in (0, 1))
+    needed_px = max(*embedding.portrait.image.shape[:2], *(2 * length for shape in eyeballs for length in shape))
     return next((side_px for side_px in SIDES_PX if side_px >= needed_px), None)
 
 
@@ -67,8 +67,7 @@ class Canvas:
         """`rest` and `seam` are the crop's, (256, 256, 3) and (256, 256); psi and features are the embedding's."""
         self._figure, self._crop = figure, crop
         rows, columns = figure.region
-        self._origin = np.array([columns.start, rows.start, 0], np.float32)
-        self._own_points = crop.to_square(figure.points + self._origin)
+        self._own_points = crop.to_square(figure.points + figure.origin)
         behind = figure.canvas.copy()
         behind[figure.region] = figure.background
         eyeballs = np.zeros((2, side_px // 2, side_px // 2, 7), np.uint8)
@@ -95,8 +94,9 @@ class Canvas:
         }
 
     def frame(self, target: Floats) -> Arrays:
-        """The inputs FRAME, for landmarks `target` (478, 3) px of the picture."""
-        figure, local, points = self._figure, target - self._origin, self._crop.to_square(target)
+        """The inputs up to `head`, for landmarks `target` (478, 3) px of the picture."""
+        figure, points = self._figure, self._crop.to_square(target)
+        local = target - figure.origin
         back = figure.back(local)
         at_landmarks = flow.at_points(back, local[:, :2], figure.background.shape)
         teeth = jaws(figure.points, local, size=figure.size)

@@ -37,10 +37,10 @@ class Figure:
     eyeballs: tuple[Eyeball, Eyeball]
     palette: Palette
 
-    def local(self, target: Floats) -> Floats:
-        """Landmarks (478, 3) px of the picture, in px of the region."""
-        rows, columns = self.region
-        return target - np.array([columns.start, rows.start, 0], np.float32)
+    @property
+    def origin(self) -> Floats:
+        """(3,) px of the picture: where the region begins; what lies there is at 0 in the region."""
+        return _origin(self.region)
 
     def back(self, target: Floats) -> Floats:
         """(GRID, GRID, 2) px: the smooth flow from the frame with landmarks `target`, local, to this picture."""
@@ -65,11 +65,16 @@ class Figure:
 def local(points: Floats, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Floats]:
     """The region that moves in a picture of `shape` (H, W, …), and the landmarks in its coordinates."""
     region = flow.region_of(points, width_px=shape[1], height_px=shape[0])
+    return region, points - _origin(region)
+
+
+def _origin(region: tuple[slice, slice]) -> Floats:
     rows, columns = region
-    return region, points - np.array([columns.start, rows.start, 0], np.float32)
+    return np.array([columns.start, rows.start, 0], np.float32)
 
 
 def figure_of(embedding: PortraitEmbedding) -> Figure:
+    """The portrait itself, of the warp engine's embedding, before its backdrop if it has one."""
     portrait, tensors = embedding.portrait, embedding.tensors
     eyeballs = []
     for side in (0, 1):

@@ -18,7 +18,7 @@ import numpy as np
 
 from engines import EngineUnavailable, pace, runner
 from engines.canvas import Canvas, Painter, side_for
-from engines.figure import Figure, figure_of
+from engines.figure import figure_of
 from engines.geometry import SIDE_PX, Crop, head_motion, seen_by_network
 from engines.realism import Realism
 from engines.repair import Repair
@@ -138,15 +138,14 @@ class NeuralEngine(Closing):
     def _canvas_for(self, face: _Face) -> tuple[Canvas, Painter] | None:
         if len(face.features) > 1:  # an album, whose pictures take turns
             return None
-        figure = figure_of(face.warped)
-        side_px = side_for(figure)
+        side_px = side_for(face.warped)
         painter = self.painter(side_px) if side_px else None
-        return (face.canvas(figure, side_px), painter) if side_px and painter else None
+        return (face.canvas(side_px), painter) if side_px and painter else None
 
     def _example(self, side_px: int) -> Example:
         portrait = pace.trial_portrait(side_px)
         face = _unpack(self.embed(portrait), self._warp)
-        canvas = face.canvas(figure_of(face.warped), side_px)
+        canvas = face.canvas(side_px)
         target = portrait.landmarks.points + np.float32(TRIAL_SHIFT_PX)
         return canvas.frame(target), canvas.portrait, self._by_parts(face, target)
 
@@ -204,10 +203,12 @@ class _Face:
     psi: Floats  # (1, …)
     features: tuple[Floats, ...]  # (1, 64, 64, 64), of each picture
 
-    def canvas(self, figure: Figure, side_px: int) -> Canvas:
-        """Of the figure that the one picture is."""
-        one = self.features[0]
-        return Canvas(figure, self.crop, side_px=side_px, rest=self.rest, seam=self.seam, psi=self.psi, features=one)
+    def canvas(self, side_px: int) -> Canvas:
+        """Of the one picture."""
+        figure, features = figure_of(self.warped), self.features[0]
+        return Canvas(
+            figure, self.crop, side_px=side_px, rest=self.rest, seam=self.seam, psi=self.psi, features=features
+        )
 
     def origin(self, shares: Floats, target: Floats) -> tuple[Floats, Floats]:
         """Head motion and features (1, 64, 64, 64) with regard to the pictures, in these shares (K,), that moved.

@@ -9,12 +9,12 @@ from engines.canvas import SIDES_PX
 from engines.neural import DEFAULT, NeuralEngine
 from engines.plan import Progress
 from engines.runner import RunnerUnavailable
-from engines.trt import TensorRTRunner, has_plan
+from engines.trt import TensorRTRunner, lacks_plan
 
 
 def is_wanted(weights: Path = DEFAULT) -> bool:
     """Whether there is a card that could run these weights, and nothing has been built for it yet."""
-    return has_plan(weights) is False
+    return lacks_plan(weights)
 
 
 def prepare(weights: Path = DEFAULT, *, progress: Progress) -> None:

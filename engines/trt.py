@@ -82,16 +82,16 @@ class TensorRTRunner(Closing):
         self._held.close()
 
 
-def has_plan(path: Path) -> bool | None:
-    """Whether a plan for these weights and this computer's card is kept; None if there is no such card."""
+def lacks_plan(path: Path) -> bool:
+    """Whether this computer has a card that could run these weights, and no plan for it is kept."""
     try:
         _find_driver()
         from engines import session
 
-        return session.is_kept(graph_of(path, "repaint-fp16"), path)
+        return not session.is_kept(graph_of(path, "repaint-fp16"), path)
     except (ImportError, RunnerUnavailable) as error:
         logger.debug("no card: %s", error)
-        return None
+        return False
 
 
 def exact_openvino(path: Path) -> Runner:

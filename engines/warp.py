@@ -121,7 +121,7 @@ def _open(embedding: PortraitEmbedding) -> tuple[Callable[[Floats, int | None], 
 
 def _picture(face: Figure, target: Floats) -> Image:
     output = face.canvas.copy()
-    output[face.region] = _paint(face, face.local(target))
+    output[face.region] = _paint(face, target - face.origin)
     return output
 
 

@@ -18,6 +18,7 @@ from puppet.camera import Paced
 from puppet.library import Library
 from puppet.live import Live, OpenedSource
 from puppet.settings import Settings
+from puppet.types import Engine
 from puppet.video import VideoFile
 from ui import app
 from ui.card import CardCare
@@ -33,7 +34,7 @@ class FakeCard:
     def __init__(self, *, wanted: bool = True, trouble: str = "") -> None:
         self.wanted, self.trouble = wanted, trouble
         self.steps = threading.Semaphore(0)
-        self.stopped = False
+        self.stopped = self.done = False
         self.worked_in = ""
 
     def is_wanted(self) -> bool:
@@ -48,6 +49,7 @@ class FakeCard:
                 raise RunnerUnavailable("preparing the card was stopped")
         if self.trouble:
             raise RunnerUnavailable(self.trouble)
+        self.done = True
 
 
 class Heard:
@@ -136,6 +138,9 @@ def test_window_shows_it_and_loads_the_engine_anew(
     shown: list[Live] = []  # which said that the card is prepared
     again: list[Live] = []
 
+    def load_engine(name: str) -> Engine:
+        return load("neural" if card.done else "warp")
+
     def look() -> None:
         window = next(each for each in qapp.topLevelWidgets() if isinstance(each, Window))
         text = window.findChild(Stage).banner.text
@@ -153,8 +158,7 @@ def test_window_shows_it_and_loads_the_engine_anew(
     timer.timeout.connect(look)
     timer.start(50)
     settings = Settings().changed({"engine.size_px": 128})
-    app.run(
-        settings, load_engine=lambda name: load("warp"), file=tmp_path / "s.toml", library=Library(tmp_path), card=card
-    )
+    app.run(settings, load_engine=load_engine, file=tmp_path / "s.toml", library=Library(tmp_path), card=card)
     timer.stop()
     assert again
+    assert again[0].embedding.engine == "neural"

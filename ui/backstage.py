@@ -86,6 +86,11 @@ class Preparation:
         self._load_engine = load_engine
         self._tuning = tuning
         self._engine: tuple[str, Engine] | None = None
+        self._outdated = False
+
+    def renew(self) -> None:
+        """Load the engine anew before the next portrait. From any thread."""
+        self._outdated = True
 
     def prepare(self, key_or_path: str, settings: Settings) -> Prepared:
         """Raises PuppetError."""
@@ -108,7 +113,8 @@ class Preparation:
             return None, tr("{name} is shown without its tuning: {error}").format(name=entry.name, error=told(error))
 
     def _plain(self, name: str) -> Engine:
-        if self._engine is None or self._engine[0] != name:
+        if self._engine is None or self._engine[0] != name or self._outdated:
+            self._outdated = False
             self.close()
             self._engine = name, self._load_engine(name)
         return self._engine[1]

@@ -111,6 +111,13 @@ class Session(QObject):
         if self.wanted:
             self._restage()
 
+    def renew_engine(self) -> None:
+        """Load it anew, for what paints and for what is made of portraits: "auto" may mean another one by now."""
+        self._preparation.renew()
+        self.restart()
+        if self._asked:
+            self.choose(self._asked)
+
     def apply(self, settings: Settings) -> None:
         """Act upon what differs from the settings before."""
         before, self.settings = self.settings, settings

@@ -160,7 +160,7 @@ class Window(QMainWindow):
         """Say what becomes of the graphics card, and have it paint once it is ready."""
         care.working.connect(lambda text: self._stage.banner.stand("card", text, "information", cancel=care.give_up))
         care.said.connect(lambda text, error: self._stage.banner.tell(text, "warning" if error else "information"))
-        care.ready.connect(self.session.restart)
+        care.ready.connect(self.session.renew_engine)
 
     # What the user does.
 
