@@ -86,9 +86,13 @@ def embed(
     return kept(key, engine, make, cache=cache)
 
 
-def gather(path: Path, also: Sequence[Path], *, selection: Selection = WHOLE, long_side_px: int | None = 1024) -> Album:
-    """The portrait at `path` with further pictures and videos of its person; see `embed` for what it raises."""
+def gather(
+    path: Path, also: Sequence[Path], *, selection: Selection = WHOLE, long_side_px: int | None = 1024
+) -> Portrait | Album:
+    """The portrait at `path`, an album if there are further pictures and videos; see `embed` for what it raises."""
     portrait = prepare(path, selection=selection, long_side_px=long_side_px)
+    if not also:
+        return portrait
     found = _sorted([shot for each in also for shot in _shots(each, portrait, long_side_px)], portrait)
     _warn(path, found)
     shots = found.usable

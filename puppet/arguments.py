@@ -126,6 +126,14 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--steps", type=int, default=20_000, metavar="N", help="when to end (default 20000)")
     train.add_argument("--batch", type=int, default=8, metavar="N", help="pairs a step (default 8)")
+    train.add_argument(
+        "--adversary",
+        choices=("paper", "critic"),
+        help="the second stage, against a discriminator: the paper's, or the light one of the realism score",
+    )
+    train.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="begin from this, such as the first stage's checkpoint.pt"
+    )
     train.set_defaults(handler="train")
 
     evaluate = commands.add_parser("evaluate", parents=[common, machine], help="judge an engine on clips of faces")

@@ -37,7 +37,7 @@ _PLACES: Final = np.array(
     ]
 )
 # The residual blocks in their order: width, and whether the first of them halves the picture.
-_BLOCKS: Final = (
+BLOCKS: Final = (
     "conv32_1", "conv32_2", "conv32_3",
     "conv64_down", "conv64_1", "conv64_2", "conv64_3",
     "conv128_down", "conv128_1", "conv128_2",
@@ -47,12 +47,11 @@ _BLOCKS: Final = (
 
 def describe(image: Image, face: Landmarks) -> Floats:
     """128 numbers, (128,) float32, that say whose `face` of the (H, W, 3) uint8 RGB `image` it is."""
-    tensors = _tensors()
     x = (_chip(image, face).astype(np.float32) - MEAN_RGB) / 256
     x = _largest(np.maximum(_convolved(x, "conv32_down", stride=2), 0))
-    for block in _BLOCKS:
+    for block in BLOCKS:
         x = _residual(x, block)
-    descriptor: Floats = x.mean(axis=(0, 1)) @ tensors["fc"]
+    descriptor: Floats = x.mean(axis=(0, 1)) @ tensors()["fc"]
     return descriptor
 
 
@@ -61,13 +60,19 @@ def distance(a: Floats, b: Floats) -> float:
     return float(np.linalg.norm(a - b))
 
 
+def upright(points: Floats) -> NDArray[np.float64]:
+    """(2, 3): takes px of a picture to px of the square that the network sees of the face at `points` (478, 3) px."""
+    places = (PADDING + _PLACES) / (1 + 2 * PADDING) * CHIP_PX
+    lay = fit_similarity(points[list(_POINTS), :2].astype(np.float64), places)
+    return np.column_stack([lay.scale * lay.rotation, lay.shift])
+
+
 def _chip(image: Image, face: Landmarks) -> Image:
     """The face upright in a square, as the network learned to see faces."""
-    places = (PADDING + _PLACES) / (1 + 2 * PADDING) * CHIP_PX
-    lay = fit_similarity(face.points[list(_POINTS), :2].astype(np.float64), places)
-    if lay.scale < 0.5:  # without the detail that the square cannot hold
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 / lay.scale), np.uint8)
-    matrix = np.column_stack([lay.scale * lay.rotation, lay.shift])
+    matrix = upright(face.points)
+    scale = np.hypot(*matrix[:, 0])
+    if scale < 0.5:  # without the detail that the square cannot hold
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 / scale), np.uint8)
     return np.asarray(cv2.warpAffine(image, matrix, (CHIP_PX, CHIP_PX), flags=cv2.INTER_LINEAR), np.uint8)
 
 
@@ -87,14 +92,13 @@ def _residual(x: Floats, block: str) -> Floats:
 
 def _convolved(x: Floats, layer: str, *, stride: int) -> Floats:
     """(h, w, c) through the filters of a layer and its batch normalisation; only stride 1 pads."""
-    tensors = _tensors()
-    filters = tensors[f"{layer}.filters"]  # (k, k, c, d)
+    filters = tensors()[f"{layer}.filters"]  # (k, k, c, d)
     side = filters.shape[0]
     if stride == 1:
         x = np.pad(x, ((side // 2,) * 2, (side // 2,) * 2, (0, 0)))
     windows = sliding_window_view(x, (side, side), axis=(0, 1))[::stride, ::stride]  # type: ignore[call-overload]
     y = np.tensordot(windows, filters, axes=([3, 4, 2], [0, 1, 2]))
-    return np.asarray(y * tensors[f"{layer}.gain"] + tensors[f"{layer}.offset"], np.float32)
+    return np.asarray(y * tensors()[f"{layer}.gain"] + tensors()[f"{layer}.offset"], np.float32)
 
 
 def _largest(x: Floats) -> Floats:
@@ -104,14 +108,14 @@ def _largest(x: Floats) -> Floats:
 
 
 @cache
-def _tensors() -> dict[str, NDArray[np.float32]]:
+def tensors() -> dict[str, NDArray[np.float32]]:
     """The weights: what is kept in 8 bits comes with the step and the least value that turn it into numbers."""
     stored = load_file(asset("face_identity.safetensors"))
-    tensors = {}
+    found = {}
     for name, tensor in stored.items():
         if tensor.dtype == np.uint8:
             step, least = stored[f"{name}.range"]
-            tensors[name] = tensor.astype(np.float32) * step + least
+            found[name] = tensor.astype(np.float32) * step + least
         elif not name.endswith(".range"):
-            tensors[name] = tensor
-    return tensors
+            found[name] = tensor
+    return found

@@ -7,9 +7,11 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from puppet.types import PuppetError
 
 if TYPE_CHECKING:
     from engines.training.apart import Gain
@@ -50,13 +52,25 @@ def train(args: argparse.Namespace) -> int:
     from puppet.settings import cache_dir
 
     with _training_libraries():
-        from engines.training import clips, loop
+        from engines.training import clips, loop, losses
         from engines.training.critic import CriticTrainer
+    if args.adversary and args.model == "critic":
+        raise PuppetError("The critic is a discriminator itself; name --adversary with a generator, or leave it out.")
     logging.getLogger("engines.training").setLevel(logging.INFO)  # progress, and the time that is left
     training, validation = clips.split(clips.find_clips(args.data), clips.validation_identities())
     config = loop.Config(model=args.model, steps=args.steps, batch=args.batch)
+    if args.adversary:
+        config = replace(config, discriminator=args.adversary, weights=losses.ADVERSARIAL)
     trained = CriticTrainer if args.model == "critic" else loop.Trainer
-    loop.train(training, validation, args.out, config=config, cache=cache_dir() / "training", trained=trained)
+    loop.train(
+        training,
+        validation,
+        args.out,
+        config=config,
+        cache=cache_dir() / "training",
+        start=args.start,
+        trained=trained,
+    )
     return 0
 
 

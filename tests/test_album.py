@@ -60,6 +60,7 @@ def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pictures_of_one_scene_are_whole_and_stay_in_place(pictures: list[Path], frames: list[Image]) -> None:
     made = album.gather(pictures[0], pictures[1:])
+    assert not isinstance(album.gather(pictures[0], []), Album)
     assert [view.whole for view in made.views] == [True, True]
     for view, frame in zip(made.views, (frames[20], frames[45]), strict=True):
         assert (view.image == frame).all()

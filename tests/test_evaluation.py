@@ -70,6 +70,7 @@ def test_more_shots_come_nearer(summaries: dict[str, Summary]) -> None:
     assert several.lpips < 0.9 * one.lpips
     assert several.psnr > one.psnr
     assert several.likeness > one.likeness
+    assert several.identity_distance < 0.95 * one.identity_distance < 0.6
 
 
 def test_models_are_judged_in_their_training_form(data: Path, tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_table_has_a_row_for_each_number_of_pictures(summaries: dict[str, Summar
         *(("tuned", 1), ("tuned", 8), ("tuned", 32)),
     ]
     head, *lines = table.as_text(list(summaries.values())).splitlines()
-    assert head.split() == ["T", "FID", "SSIM", "LPIPS", "identity", "likeness"]
+    assert head.split() == ["T", "FID", "SSIM", "LPIPS", "identity", "likeness", "distance"]
     assert [line.split("  ")[0] for line in lines] == ["doing nothing", "warp engine", "several engine"]
     assert len({len(line) for line in (head, *lines)}) == 1
 

@@ -23,6 +23,7 @@ from engines.training.losses import Weights
 from engines.training.models import MODELS
 from engines.training.pairs import Pairs
 from engines.training.perceptual import PerceptualNet
+from puppet.__main__ import main
 
 QUICK = Config(steps=2, batch=2, warm_up=1, checkpoint_s=0, bf16=False)
 
@@ -170,13 +171,23 @@ def test_ours_learns_a_pair_by_heart(batch: Batch) -> None:
 
 
 def test_paper_model_learns_through_its_embedding(batch: Batch) -> None:
-    small = replace(batch, **{field.name: getattr(batch, field.name)[:1, :, ::4, ::4] for field in fields(Batch)[:-3]})
+    small = replace(batch, **{field.name: getattr(batch, field.name)[:1] for field in fields(Batch)}).halved().halved()
     model = MODELS["paper"]()
     painted, _, _ = model(small)
     (painted - small.target).abs().mean().backward()
     assert painted.shape == small.target.shape
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert sum(parameter.grad.abs().sum() for parameter in model.embedder.parameters()) > 0
+
+
+def test_first_steps_may_see_pictures_at_half_the_side(batch: Batch) -> None:
+    config = replace(QUICK, model="pix2pixhd", halved=1, weights=Weights(crop=0, flow=0))
+    trainer = Trainer(config, people=1, device=torch.device("cpu"))
+    sides = []
+    trainer.model.register_forward_hook(lambda model, given, painted: sides.append(painted[0].shape[2:]))
+    for _ in range(2):
+        trainer.learn(batch)
+    assert sides == [(128, 128), (256, 256)]
 
 
 @pytest.mark.parametrize("discriminator", ["paper", "critic"])
@@ -277,6 +288,26 @@ def test_training_leaves_weights_sheets_and_logs_and_goes_on(clips_folder: Path,
         assert weights.get_tensor("generator.flow.weight").dtype == torch.float16
     train([anna], [bert], tmp_path, config=replace(QUICK, steps=3), cache=cache)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
+def test_second_stage_begins_where_the_first_ended(
+    clips_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "training").symlink_to(cache)
+    monkeypatch.setattr("puppet.settings.cache_dir", lambda: tmp_path)
+    monkeypatch.setattr("engines.training.clips.validation_identities", lambda: frozenset({"bert"}))
+    first, second = tmp_path / "first", tmp_path / "second"
+    common = ["train", str(clips_folder), "--batch", "1", "--steps"]
+    assert main([*common, "2", str(first)]) == 0
+    assert main([*common, "1", str(second), "--start", str(first / "checkpoint.pt"), "--adversary", "critic"]) == 0
+    before, after = (torch.load(out / "checkpoint.pt", weights_only=True) for out in (first, second))
+    assert (before["step"], after["step"]) == (2, 1)
+    assert "discriminator" in after
+    assert "discriminator" not in before
+    for name, value in after["model"].items():
+        assert torch.allclose(value, before["model"][name], atol=1e-4), name
+    assert main([*common, "1", str(second), "--model", "critic", "--adversary", "critic"]) != 0
+    assert main([*common, "1", str(tmp_path / "third"), "--start", str(tmp_path / "absent.pt")]) != 0
 
 
 def test_full_disk_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

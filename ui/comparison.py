@@ -44,7 +44,7 @@ class Moment:
 
 
 def moments(entry: Entry, tuned: Path, *, tuning: Tuning, until: Event) -> Iterator[Moment]:
-    """A portrait of several pictures, as it is painted now and with what was `tuned`. Raises PuppetError.
+    """A portrait, as it is painted now and with what was `tuned`. Raises PuppetError.
 
     The bundled motion plays over and over, at its own pace; frames for which there is no time are left out.
     """

@@ -130,17 +130,15 @@ class TuningDialog(QDialog):
     def _ask(self) -> None:
         name, count = self._entry.name, 1 + len(self._entry.more)
         if count == 1:
-            self._end(
-                tr("One picture tells too little of how a face moves; first add more pictures of {name}.").format(
-                    name=name
-                )
+            text = tr(
+                "Puppet can learn a little from one picture of {name}. "
+                "More pictures would bring many times as much: add them first, if you have some."
             )
-            return
+        else:
+            text = tr("Puppet can learn from {count} pictures of {name} how this face looks when it moves.")
         self._show(
             _State.ASKING,
-            tr("Puppet can learn from {count} pictures of {name} how this face looks when it moves.").format(
-                count=count, name=name
-            ),
+            text.format(count=count, name=name),
             hint=tr(
                 "That takes some minutes, in which the portrait may move less smoothly. "
                 "Then you compare, and choose; it can be undone at any time."
@@ -185,12 +183,14 @@ class TuningDialog(QDialog):
         if self._state is _State.COMPARING:
             return
         nearer = 100 * (1 - gain.lpips_after / gain.lpips_before)
+        if gain.held_back:
+            hint = tr("Pictures kept back to judge by: {count}. The tuned one comes {percent} % nearer to them.")
+        else:
+            hint = tr("Painted in other poses and turned back, the tuned one comes {percent} % nearer to the picture.")
         self._show(
             _State.COMPARING,
             tr("The same motion, before and after. Which one is more like {name}?").format(name=self._entry.name),
-            hint=tr("Pictures kept back to judge by: {count}. The tuned one comes {percent} % nearer to them.").format(
-                count=gain.held_back, percent=f"{nearer:.0f}"
-            ),
+            hint=hint.format(count=gain.held_back, percent=f"{nearer:.0f}"),
             yes=(tr("Use the tuned one"), tr("Whenever this portrait is shown, until you forget the tuning")),
             no=(tr("Keep as it was"), tr("Throw the new tuning away")),
         )

@@ -20,8 +20,8 @@ from engines.critic import Critic
 from engines.neural import DEFAULT
 from engines.training.adversary import Adversary
 from engines.training.data import Batch
-from engines.training.loop import UNREADABLE, CheckpointError, Config, placed, write_whole
-from engines.training.models import WarpFed
+from engines.training.loop import UNREADABLE, CheckpointError, Config, write_whole
+from engines.training.models import WarpFed, placed
 
 LEARNING_RATE: Final = 3e-4  # nothing has to keep up with it
 NEWTON_STEPS: Final = 50

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -17,10 +18,12 @@ from torch.utils.data import DataLoader, IterableDataset
 from engines.geometry import COARSE_PX, SIDE_PX, head_motion, seen_by_network
 from engines.training.clips import Clip
 from engines.training.pairs import Pairs
+from puppet.identity import CHIP_PX, upright
 from puppet.types import Floats, Image
 
 LANDMARK_NOISE_PX = 0.35  # the tracker's own jitter, at 256²
 LEAST_PART = 54  # of 64: the closest look that is taken
+_NO_PICTURES = ("head", "motion", "upright", "person")
 GENERATED_WEIGHT = 0.5  # of clips whose name starts with "ai": other generators made them
 
 
@@ -37,6 +40,7 @@ class Batch:
     target: Tensor
     head: Tensor  # (B, 4, 64, 64): geometry.head_motion
     motion: Tensor  # (B, 3, 64, 64): Pairs.motion
+    upright: Tensor  # (B, 2, 3): identity.upright of the target
     person: Tensor  # (B,) int64: which training identity
 
     def to(self, device: torch.device) -> Self:
@@ -45,10 +49,17 @@ class Batch:
         pictures = {
             name: value.float().div_(255).contiguous(memory_format=torch.channels_last)
             for name, value in moved.items()
-            if name not in ("head", "motion", "person")
+            if name not in _NO_PICTURES
         }
-        head, motion = moved["head"].float(), moved["motion"].float()
-        return type(self)(**pictures, head=head, motion=motion, person=moved["person"])
+        places = {name: moved[name].float() for name in ("head", "motion", "upright")}
+        return type(self)(**pictures, **places, person=moved["person"])
+
+    def halved(self) -> Self:
+        """Its pictures at half the side, for models that take them of any size."""
+        pictures = [field.name for field in fields(self) if field.name not in _NO_PICTURES]
+        turn, shift = self.upright.split([2, 1], dim=2)
+        there = torch.cat([2 * turn, shift + turn.sum(dim=2, keepdim=True) / 2], dim=2)
+        return replace(self, **{name: F.avg_pool2d(getattr(self, name), 2) for name in pictures}, upright=there)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +68,7 @@ class Sample:
 
     layers: NDArray[np.uint8]  # (256, 256, 17): its pictures and drawings in the order of Batch
     motions: Floats  # (64, 64, 7): head_motion, then Pairs.motion
+    upright: Floats  # (2, 3): identity.upright of the target
     person: int = 0
 
 
@@ -98,7 +110,8 @@ def sample(pairs: Pairs, index: int, *, person: int = 0, random: np.random.Gener
     pictures = (pairs.frames[portrait], pairs.warped[index])
     seen = [seen_by_network(*each) for each in zip(pictures, points, strict=True)]
     layers = np.dstack([*seen, pairs.frames[target]])
-    return Sample(layers, np.dstack([head_motion(*points), pairs.motion[index]]), person)
+    motions = np.dstack([head_motion(*points), pairs.motion[index]])
+    return Sample(layers, motions, upright(points[1]).astype(np.float32), person)
 
 
 _PICTURES = (slice(0, 3), slice(7, 10), slice(14, 17))  # portrait, warped, target
@@ -107,11 +120,10 @@ _LAYERS = (3, 6, 7, 10, 13, 14)  # where the next of the layers begins
 
 def augmented(original: Sample, random: np.random.Generator) -> Sample:
     """Looked at more closely, mirrored, tinted, faded or painted over; all pictures of the pair alike."""
-    pair, motions = _closer(original, random) if random.random() < 0.7 else (original.layers, original.motions)
+    placed = _closer(original, random) if random.random() < 0.7 else original
     if random.random() < 0.5:
-        turned = mirrored(Sample(pair, motions))
-        pair, motions = turned.layers, turned.motions
-    pair = np.ascontiguousarray(pair)
+        placed = mirrored(placed)
+    pair = np.array(placed.layers)
     pictures = np.concatenate([pair[..., part] for part in _PICTURES])  # (768, 256, 3)
     kind = random.random()
     if kind < 0.08:
@@ -126,17 +138,21 @@ def augmented(original: Sample, random: np.random.Generator) -> Sample:
         )
     for part, picture in zip(_PICTURES, np.split(pictures, 3), strict=True):
         pair[..., part] = picture
-    return Sample(pair, motions, original.person)
+    return replace(placed, layers=pair)
 
 
 def mirrored(original: Sample) -> Sample:
     """Left and right exchanged."""
     motions = original.motions[:, ::-1] * np.array([-1, 1, -1, 1, -1, 1, 1], np.float32)
-    return Sample(original.layers[:, ::-1], motions, original.person)
+    turn, shift = original.upright[:, :2], original.upright[:, 2]
+    flip = np.array([-1, 1], np.float32)  # of the square that dlib's network sees, too
+    shift = flip * (turn @ [SIDE_PX - 1, 0] + shift) + [CHIP_PX - 1, 0]
+    there = np.column_stack([flip[:, None] * turn * flip, shift]).astype(np.float32)
+    return replace(original, layers=original.layers[:, ::-1], motions=motions, upright=there)
 
 
-def _closer(pair: Sample, random: np.random.Generator) -> tuple[NDArray[np.uint8], Floats]:
-    """Layers and motions of a part of the square, enlarged: no place in it is to be learnt by heart."""
+def _closer(pair: Sample, random: np.random.Generator) -> Sample:
+    """A part of the square, enlarged: no place in it is to be learnt by heart."""
     side = int(random.integers(LEAST_PART, COARSE_PX))  # of the coarse grid, so that both are cut alike
     left, top = random.integers(0, COARSE_PX - side + 1, 2)
     fine = SIDE_PX // COARSE_PX
@@ -145,10 +161,12 @@ def _closer(pair: Sample, random: np.random.Generator) -> tuple[NDArray[np.uint8
     lengths = np.array([1, 1, 0, 0, 1, 1, 0], np.float32) * (COARSE_PX / side - 1) + 1
     # One by one: with all channels together, OpenCV rounds some of them otherwise.
     parts = [cv2.resize(part, (SIDE_PX, SIDE_PX)) for part in np.split(layers, _LAYERS, axis=2)]
-    return (
-        np.dstack(parts),
-        np.asarray(cv2.resize(motions, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_LINEAR) * lengths, np.float32),
-    )
+    motions = cv2.resize(motions, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_LINEAR) * lengths
+    turn, shift = pair.upright[:, :2], pair.upright[:, 2]
+    smaller = side / COARSE_PX
+    shift = shift + turn @ (fine * np.array([left, top]) + (smaller - 1) / 2)  # pixels are resized about their edges
+    there = np.column_stack([smaller * turn, shift]).astype(np.float32)
+    return replace(pair, layers=np.dstack(parts), motions=np.asarray(motions, np.float32), upright=there)
 
 
 def _painted(pictures: Image, random: np.random.Generator) -> Image:
@@ -164,8 +182,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
     layers = torch.from_numpy(np.stack([each.layers for each in samples])).permute(0, 3, 1, 2)
     motions = torch.from_numpy(np.stack([each.motions for each in samples])).permute(0, 3, 1, 2)
     head, motion = motions.split([4, 3], dim=1)
+    places = torch.from_numpy(np.stack([each.upright for each in samples]))
     person = torch.tensor([each.person for each in samples])
-    return Batch(*layers.split([3, 3, 1, 3, 3, 1, 3], dim=1), head=head, motion=motion, person=person)
+    pictures = layers.split([3, 3, 1, 3, 3, 1, 3], dim=1)
+    return Batch(*pictures, head=head, motion=motion, upright=places, person=person)
 
 
 def loader(mixture: Mixture, *, batch: int, workers: int) -> Iterator[Batch]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import save_file
@@ -25,8 +25,7 @@ from engines.training.adversary import DISCRIMINATORS, Adversary
 from engines.training.clips import Clip, DataError
 from engines.training.data import Batch, Mixture, collate, loader, sample
 from engines.training.losses import Weights
-from engines.training.models import MODELS
-from engines.training.perceptual import PerceptualNet
+from engines.training.models import MODELS, placed
 from engines.training.sheet import contact_sheet
 from engines.warp import WarpEngine
 from engines.weights import NETWORK_VERSION
@@ -36,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 VALIDATION_PAIRS = 4  # per clip
 UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError)  # what a checkpoint may be
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class CheckpointError(PuppetError, ValueError):
@@ -50,6 +47,7 @@ class Config:
 
     model: str = "ours"
     steps: int = 20_000
+    halved: int = 0  # of these, the first, that see pictures at half the side; only of models that take any
     batch: int = 8
     learning_rate: float = 2e-4
     discriminator: str = "paper"  # of adversary.DISCRIMINATORS
@@ -103,8 +101,7 @@ class Trainer:
         self.average = placed(MODELS[config.model](), device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.Adam(self.model.parameters(), config.learning_rate, betas=(0.5, 0.999))
-        self.vgg = placed(PerceptualNet.load("vgg16"), device)
-        self.judge = placed(PerceptualNet.load("alexnet"), device)
+        self.content = losses.Content(config.weights, device=device)
         self.adversary: Adversary | None = None
         if config.weights.adversarial:
             discriminator = DISCRIMINATORS[config.discriminator](people)
@@ -114,9 +111,11 @@ class Trainer:
         """One step; the losses by name."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self.config.rate(self.step)
+        if self.step < self.config.halved:
+            batch = batch.halved()
         with self.config.precision(self.device):
             painted, e, flow = self.model(batch)
-            found = losses.content(painted, flow, batch, alexnet=self.judge, vgg=self.vgg, weights=self.config.weights)
+            found = self.content(painted, flow, batch)
             if self.adversary is not None:
                 found |= self.adversary.judged(batch, painted, e, self.config.weights)
         self.optimiser.zero_grad(set_to_none=True)
@@ -135,12 +134,12 @@ class Trainer:
     @torch.inference_mode()
     def evaluate(self, batches: Sequence[Batch]) -> tuple[dict[str, float], list[Tensor]]:
         """(LPIPS-AlexNet of the averaged model and of the warp engine, the painted pictures)."""
-        pictures, ours, before = [], [], []
+        pictures, ours, before, alexnet = [], [], [], self.content.alexnet
         for batch in batches:
             with self.config.precision(self.device):
                 painted = self.average(batch)[0].float().clamp(0, 1)
-            ours.append(self.judge.lpips(painted, batch.target))
-            before.append(self.judge.lpips(batch.warped, batch.target))
+            ours.append(alexnet.lpips(painted, batch.target))
+            before.append(alexnet.lpips(batch.warped, batch.target))
             pictures.append(painted)
         return {"lpips": torch.cat(ours).mean().item(), "lpips-warp": torch.cat(before).mean().item()}, pictures
 
@@ -248,11 +247,6 @@ def train(
                 logger.info("step %d: %s; %.2f s a step, %.0f min left", trainer.step, text, pace, left_min)
                 for name, value in report.items():
                     log.add_scalar(f"loss/{name}", value, trainer.step)
-
-
-def placed(module: M, device: torch.device) -> M:
-    """A network on the device, in the memory layout that its convolutions like best."""
-    return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _prepared(clips: Sequence[Clip], cache: Path) -> tuple[list[Clip], list[Path]]:

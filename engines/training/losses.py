@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from engines.training.data import Batch
+from engines.training.models import placed
 from engines.training.perceptual import PerceptualNet
+from engines.training.resemblance import FaceDescriber
 
 CROP_PX = 96
 
@@ -23,26 +26,37 @@ class Weights:
     openings: float = 3.0  # L1 once more inside mouth and eyes
     whole: float = 1.0  # LPIPS-AlexNet of the whole picture: a sixth of VGG16's work
     crop: float = 1.0  # LPIPS-VGG16 of a part of the face
+    identity: float = 0.0  # distance of dlib's descriptors
     flow: float = 0.05  # per px between the generator's flow and the optical flow; ours only
     adversarial: float = 0.0
     matching: float = 0.0  # feature matching
     match: float = 0.0  # embedding against the discriminator's column
 
 
-def content(
-    painted: Tensor,
-    flow: Tensor | None,
-    batch: Batch,
-    *,
-    alexnet: PerceptualNet,
-    vgg: PerceptualNet | None,
-    weights: Weights,
-) -> dict[str, Tensor]:
-    """`reconstruction` of what was painted of a batch, and the error of the flow where a model has one."""
-    found = reconstruction(painted.float(), batch.target, batch.openings, alexnet=alexnet, vgg=vgg, weights=weights)
-    if flow is not None and weights.flow:
-        found["flow"] = weights.flow * flow_error(flow.float(), batch.motion)
-    return found
+ADVERSARIAL: Final = Weights(identity=0.5, adversarial=0.02, matching=1.0)  # of the second stage
+
+
+class Content:
+    """The weighted losses of what was painted, and the networks that they need."""
+
+    def __init__(self, weights: Weights, *, device: torch.device) -> None:
+        self.weights = weights
+        self.alexnet = placed(PerceptualNet.load("alexnet"), device)
+        self._vgg = placed(PerceptualNet.load("vgg16"), device) if weights.crop else None
+        self._describer = placed(FaceDescriber(), device) if weights.identity else None
+
+    def __call__(self, painted: Tensor, flow: Tensor | None, batch: Batch) -> dict[str, Tensor]:
+        """By name: `reconstruction`, whose face it is, and the error of the flow where a model has one."""
+        weights = self.weights
+        found = reconstruction(
+            painted.float(), batch.target, batch.openings, alexnet=self.alexnet, vgg=self._vgg, weights=weights
+        )
+        if self._describer is not None:
+            apart = self._describer.distance(painted, batch.target, batch.upright)
+            found["identity"] = weights.identity * apart.mean()
+        if flow is not None and weights.flow:
+            found["flow"] = weights.flow * flow_error(flow.float(), batch.motion)
+        return found
 
 
 def reconstruction(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from engines.network import Embedder, Generator, PortraitEncoder, WarpGenerator
 from engines.training.baselines import FromPicture, WarpFromPixels
 from engines.training.data import Batch
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class WarpFed(nn.Module):
@@ -47,3 +50,8 @@ MODELS: Final[dict[str, type[nn.Module]]] = {
     "x2face": WarpFromPixels,
     "pix2pixhd": FromPicture,
 }
+
+
+def placed(module: M, device: torch.device) -> M:
+    """A network on the device, in the memory layout that its convolutions like best."""
+    return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

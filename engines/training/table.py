@@ -55,9 +55,9 @@ def as_text(summaries: Sequence[Summary]) -> str:
     """The table's columns, aligned.
 
     FID is of VGG16's features, LPIPS of AlexNet's; dlib's cosine is the identity with the portrait, and the likeness
-    with the true frame.
+    with the true frame, from which dlib's descriptor has the distance.
     """
-    rows = [("", "T", "FID", "SSIM", "LPIPS", "identity", "likeness")]
+    rows = [("", "T", "FID", "SSIM", "LPIPS", "identity", "likeness", "distance")]
     rows += [
         (
             TITLES.get(each.engine, f"{each.engine} engine"),
@@ -67,6 +67,7 @@ def as_text(summaries: Sequence[Summary]) -> str:
             f"{each.lpips:.3f}",
             f"{each.identity:.3f}",
             f"{each.likeness:.3f}",
+            f"{each.identity_distance:.3f}",
         )
         for each in summaries
     ]

@@ -16,10 +16,9 @@ from engines import weights as stored
 from engines.geometry import seen_by_network
 from engines.training import losses
 from engines.training.data import Batch, collate, sample
-from engines.training.loop import Config, placed
-from engines.training.models import WarpFed
+from engines.training.loop import Config
+from engines.training.models import WarpFed, placed
 from engines.training.own import OwnPairs
-from engines.training.perceptual import PerceptualNet
 from puppet import identity
 
 PSI_RATE: Final = 10  # times the learning rate: psi is one vector instead of millions of weights
@@ -60,8 +59,7 @@ class Tuner:
         self.step = 0
         self.model = placed(_personal(own, base), device)
         self._start = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self._alexnet = placed(PerceptualNet.load("alexnet"), device)
-        self._vgg = placed(PerceptualNet.load("vgg16"), device) if config.weights.crop else None
+        self._content = losses.Content(config.weights, device=device)
         psi = self.model.generator.P.bias
         others = [parameter for parameter in self.model.parameters() if parameter is not psi]
         groups = [{"params": [psi], "lr": PSI_RATE * config.learning_rate}, {"params": others}]
@@ -77,7 +75,7 @@ class Tuner:
         with config.precision(self._device):
             batch = self._batch()
             painted, _, flow = self.model(batch)
-            found = losses.content(painted, flow, batch, alexnet=self._alexnet, vgg=self._vgg, weights=config.weights)
+            found = self._content(painted, flow, batch)
         self._optimiser.zero_grad(set_to_none=True)
         torch.stack(list(found.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -88,14 +86,14 @@ class Tuner:
     @torch.inference_mode()
     def judge(self) -> Figures:
         """How far what is kept of it is from the pictures kept back."""
-        distances, openings, mixed = [], [], self.mixed()
+        distances, openings, mixed, alexnet = [], [], self.mixed(), self._content.alexnet
         only_openings = losses.Weights(pixels=0, openings=1, whole=0, crop=0)
         for batch in self._judged:
             with self._config.precision(self._device):
                 painted = functional_call(self.model, mixed, batch)[0].float().clamp(0, 1)
-            distances.append(self._alexnet.lpips(painted, batch.target))
+            distances.append(alexnet.lpips(painted, batch.target))
             error = losses.reconstruction(
-                painted, batch.target, batch.openings, alexnet=self._alexnet, vgg=None, weights=only_openings
+                painted, batch.target, batch.openings, alexnet=alexnet, vgg=None, weights=only_openings
             )
             openings.append(error["openings"].item())
         return Figures(torch.cat(distances).mean().item(), float(np.mean(openings)), self._unlikeness(mixed))

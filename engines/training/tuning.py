@@ -26,7 +26,7 @@ from engines.training.tuner import Figures, Tuner
 from engines.tuned import Tuned, digest
 from puppet.album import gather
 from puppet.overlay import Album
-from puppet.portrait import WHOLE, Selection, prepare
+from puppet.portrait import WHOLE, Selection
 from puppet.types import Portrait, PuppetError
 
 CONFIG: Final = Config(
@@ -35,7 +35,7 @@ CONFIG: Final = Config(
     learning_rate=1e-4,
     warm_up=20,
     # VGG16's loss of a part gains less, and takes a third of the time.
-    weights=losses.Weights(whole=3, crop=0),
+    weights=losses.Weights(whole=3, crop=0, identity=0.5),
     bf16=torch.backends.cpu.get_cpu_capability().startswith("AVX512"),  # others would only imitate it
 )
 ALONE_STEPS: Final = 50  # of a single picture, which is soon known by heart
@@ -110,8 +110,9 @@ def tune(
 
     Raises what `tuned_to` and `album.gather` raise, and TunedError; then `out` is what it was.
     """
-    album = gather(portrait, also, selection=selection) if also else prepare(portrait, selection=selection)
-    tuned, report = tuned_to(album, digest(portrait), base=base, progress=progress)
+    tuned, report = tuned_to(
+        gather(portrait, also, selection=selection), digest(portrait), base=base, progress=progress
+    )
     tuned.save(out)
     return report
 
