@@ -11,8 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from puppet.types import PuppetError
-
 if TYPE_CHECKING:
     from engines.training.apart import Gain
     from puppet.portrait import Selection
@@ -50,6 +48,7 @@ def bench(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     from puppet.settings import cache_dir
+    from puppet.types import PuppetError
 
     with _training_libraries():
         from engines.training import clips, loop, losses

@@ -117,7 +117,7 @@ def test_critic_is_told_the_person_now_and_then_while_it_learns() -> None:
 def test_rivals_work_as_much_as_our_generator(name: str) -> None:
     model = MODELS[name]().eval()
     drawn = {name: PICTURE for name in ("portrait", "portrait_raster", "warped", "raster", "target")}
-    nothing = {name: MASK for name in ("portrait_openings", "openings", "head", "motion", "person")}
+    nothing = {name: MASK for name in ("portrait_openings", "openings", "head", "motion", "upright", "person")}
     with _counted(model) as counts:
         model(Batch(**drawn, **nothing))
     assert sum(counts) == pytest.approx(GMACS, rel=0.1)
