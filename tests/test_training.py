@@ -171,23 +171,14 @@ def test_ours_learns_a_pair_by_heart(batch: Batch) -> None:
 
 
 def test_paper_model_learns_through_its_embedding(batch: Batch) -> None:
-    small = replace(batch, **{field.name: getattr(batch, field.name)[:1] for field in fields(Batch)}).halved().halved()
+    pictures = [field.name for field in fields(Batch) if field.name not in ("head", "motion", "upright", "person")]
+    small = replace(batch, **{name: getattr(batch, name)[:1, :, ::4, ::4] for name in pictures})
     model = MODELS["paper"]()
     painted, _, _ = model(small)
     (painted - small.target).abs().mean().backward()
     assert painted.shape == small.target.shape
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert sum(parameter.grad.abs().sum() for parameter in model.embedder.parameters()) > 0
-
-
-def test_first_steps_may_see_pictures_at_half_the_side(batch: Batch) -> None:
-    config = replace(QUICK, model="pix2pixhd", halved=1, weights=Weights(crop=0, flow=0))
-    trainer = Trainer(config, people=1, device=torch.device("cpu"))
-    sides = []
-    trainer.model.register_forward_hook(lambda model, given, painted: sides.append(painted[0].shape[2:]))
-    for _ in range(2):
-        trainer.learn(batch)
-    assert sides == [(128, 128), (256, 256)]
 
 
 @pytest.mark.parametrize("discriminator", ["paper", "critic"])

@@ -10,7 +10,6 @@ from typing import Self
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -23,7 +22,6 @@ from puppet.types import Floats, Image
 
 LANDMARK_NOISE_PX = 0.35  # the tracker's own jitter, at 256²
 LEAST_PART = 54  # of 64: the closest look that is taken
-_NO_PICTURES = ("head", "motion", "upright", "person")
 GENERATED_WEIGHT = 0.5  # of clips whose name starts with "ai": other generators made them
 
 
@@ -46,20 +44,13 @@ class Batch:
     def to(self, device: torch.device) -> Self:
         """On `device`, pictures as floats."""
         moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
+        places = {name: moved.pop(name).float() for name in ("head", "motion", "upright")}
+        person = moved.pop("person")
         pictures = {
             name: value.float().div_(255).contiguous(memory_format=torch.channels_last)
             for name, value in moved.items()
-            if name not in _NO_PICTURES
         }
-        places = {name: moved[name].float() for name in ("head", "motion", "upright")}
-        return type(self)(**pictures, **places, person=moved["person"])
-
-    def halved(self) -> Self:
-        """Its pictures at half the side, for models that take them of any size."""
-        pictures = [field.name for field in fields(self) if field.name not in _NO_PICTURES]
-        turn, shift = self.upright.split([2, 1], dim=2)
-        there = torch.cat([2 * turn, shift + turn.sum(dim=2, keepdim=True) / 2], dim=2)
-        return replace(self, **{name: F.avg_pool2d(getattr(self, name), 2) for name in pictures}, upright=there)
+        return type(self)(**pictures, **places, person=person)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -47,7 +47,6 @@ class Config:
 
     model: str = "ours"
     steps: int = 20_000
-    halved: int = 0  # of these, the first, that see pictures at half the side; only of models that take any
     batch: int = 8
     learning_rate: float = 2e-4
     discriminator: str = "paper"  # of adversary.DISCRIMINATORS
@@ -111,8 +110,6 @@ class Trainer:
         """One step; the losses by name."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self.config.rate(self.step)
-        if self.step < self.config.halved:
-            batch = batch.halved()
         with self.config.precision(self.device):
             painted, e, flow = self.model(batch)
             found = self.content(painted, flow, batch)
