@@ -47,8 +47,7 @@ class Batch:
         places = {name: moved.pop(name).float() for name in ("head", "motion", "upright")}
         person = moved.pop("person")
         pictures = {
-            name: value.float().div_(255).contiguous(memory_format=torch.channels_last)
-            for name, value in moved.items()
+            name: value.float().div_(255).contiguous(memory_format=torch.channels_last) for name, value in moved.items()
         }
         return type(self)(**pictures, **places, person=person)
 
