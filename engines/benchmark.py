@@ -15,7 +15,7 @@ import numpy as np
 from engines import pace
 from engines.geometry import COARSE_PX, SIDE_PX
 from engines.neural import TRIAL_SHIFT_PX, NeuralEngine
-from engines.runner import RUNNERS, load
+from engines.runner import RUNNERS, for_repair, load
 from puppet.types import PuppetError
 
 GMACS: Final = 1.69  # of the generator, per frame; a test counts them
@@ -54,7 +54,7 @@ def paces(weights: Path) -> Iterator[Pace]:
     for name in RUNNERS:
         try:
             with NeuralEngine(weights, ready=(runner := load(weights, name))) as engine:
-                cached = runner.embed(seen)
+                cached = for_repair(runner.embed(seen))
                 times_ms = _timed(partial(runner.repair, seen, head, **cached))
                 embedding = engine.embed(portrait)
                 target = portrait.landmarks.points + np.float32(TRIAL_SHIFT_PX)

@@ -26,6 +26,7 @@ from engines import weights as stored
 from engines.frame import Frame
 from engines.geometry import COARSE_PX, SIDE_PX
 from engines.pytorch import Embed, Judge, Repaint, filled, stored_name
+from engines.runner import EMBEDDED
 
 OPSET: Final = 18
 SEEN: Final = (1, SIDE_PX, SIDE_PX, 7)
@@ -46,7 +47,7 @@ class Graph:
 
 _REPAINT = ("seen", "head", "psi", "features"), ("flow", "residual")
 GRAPHS: Final = (
-    Graph("embed", Embed, ("seen",), ("psi", "features")),
+    Graph("embed", Embed, ("seen",), EMBEDDED),
     Graph("repaint", Repaint, *_REPAINT),
     Graph("repaint-fp16", Repaint, *_REPAINT, half=True),
     *(
@@ -64,7 +65,7 @@ def build(weights: Path) -> list[Path]:
 
     Raises `weights.WeightsError` if those are no weights of ours.
     """
-    model, graphs = ("critic", CRITIC_GRAPHS) if stored.is_critic(weights) else ("ours", GRAPHS)
+    model, graphs = ("critic", CRITIC_GRAPHS) if stored.holds(weights, model="critic") else ("ours", GRAPHS)
     modules = {graph.name: filled(graph.module(), weights, model=model) for graph in graphs}
     return [_written(graph, _exported(graph, modules[graph.name]), weights) for graph in graphs]
 
@@ -78,7 +79,7 @@ def example(graph: Graph) -> tuple[Tensor, ...]:
     if graph.module is Embed:
         return (seen,)
     with torch.inference_mode():
-        psi, features = (part.clone() for part in embedded(seen))
+        psi, features, _ = (part.clone() for part in embedded(seen))
     if graph.module is Repaint:
         return (seen, torch.randn(HEAD), psi, features)
     arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in canvas.shapes(graph.side_px).items()}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engines import flow
 from engines.eyes import Eyeball, eyeball_of
+from engines.geometry import Crop
 from engines.layers import foreground, over, padded
 from engines.mouth import Palette
+from engines.response import responses
 from engines.slit import EYES, MOUTH, Edges, edges_of, heights
 from puppet import facemesh
 from puppet.types import Floats, Image, PortraitEmbedding
@@ -85,6 +87,8 @@ def figure_of(embedding: PortraitEmbedding) -> Figure:
         behind = embedding.backdrop
         canvas = over(foreground(portrait.image, portrait.background, portrait.matte), behind)
     return _figure(
+        embedding,
+        0,
         portrait.landmarks.points,
         canvas=canvas,
         behind=behind,
@@ -105,6 +109,8 @@ def view_of(embedding: PortraitEmbedding, index: int) -> Figure:
     controls = flow.controls_of(points, bottom_px=person.shape[0] - region[0].start)
     nodes = flow.grid_nodes(part.shape)
     return _figure(
+        embedding,
+        index + 1,
         whole_points,
         canvas=over(person, behind),
         behind=behind,
@@ -116,6 +122,8 @@ def view_of(embedding: PortraitEmbedding, index: int) -> Figure:
 
 
 def _figure(
+    embedding: PortraitEmbedding,
+    number: int,
     whole_points: Floats,
     *,
     canvas: Image,
@@ -125,7 +133,7 @@ def _figure(
     eyeballs: tuple[Eyeball, Eyeball],
     palette: Palette,
 ) -> Figure:
-    """`whole_points`, `canvas` and `behind` are those of the whole picture."""
+    """Of the embedding's picture `number`; `whole_points`, `canvas` and `behind` are those of the whole picture."""
     region, points = local(whole_points, canvas.shape)
     rows, columns = region
     with_margin, pad_px = padded(person)
@@ -134,7 +142,7 @@ def _figure(
         region=region,
         points=points,
         size=flow.face_size(points),
-        controls=flow.controls_of(points, bottom_px=canvas.shape[0] - rows.start),
+        controls=_rigged(flow.controls_of(points, bottom_px=canvas.shape[0] - rows.start), embedding, number, region),
         spline=flow.Spline(basis, points, person.shape),
         window=flow.border_window(region, canvas.shape),
         person=person,
@@ -147,6 +155,19 @@ def _figure(
         rest_heights=(heights(MOUTH, points), heights(EYES[0], points), heights(EYES[1], points)),
         eyeballs=eyeballs,
         palette=palette,
+    )
+
+
+def _rigged(
+    controls: flow.Controls, embedding: PortraitEmbedding, number: int, region: tuple[slice, slice]
+) -> flow.Controls:
+    """The controls in `region` with their response, where the embedding has a rig of its picture `number`."""
+    if "rig" not in embedding.tensors:
+        return controls
+    face = embedding.portrait.landmarks
+    crop = Crop.around(face.points, width_px=face.width_px, height_px=face.height_px)
+    return replace(
+        controls, response=responses(embedding.tensors["rig"][number], controls.around + _origin(region)[:2], crop)
     )
 
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.response import head_change, silhouette_depth
 from puppet import facemesh
 from puppet.headpose import fit_similarity
 from puppet.types import Floats
@@ -82,6 +83,12 @@ class Controls:
     shell: Floats  # (S, 3) px: with depth
     shell_weight: Floats  # (S, 1): 1 turns with the head, 0 stays
     shoulder_weight: Floats  # (B, 2): share of the head's shift along x and y
+    response: Floats | None = None  # (S + B, CHANGES, 2) px: how much further shell and shoulders go, if that is known
+
+    @property
+    def around(self) -> Floats:
+        """(S + B, 2) px: shell and shoulders."""
+        return self.points[len(FACE_CONTROLS) :]
 
 
 def controls_of(points: Floats, *, bottom_px: float) -> Controls:
@@ -94,8 +101,7 @@ def controls_of(points: Floats, *, bottom_px: float) -> Controls:
     right = np.array([-up[1], up[0]])
     along, above = (oval[:, :2] - centre[:2]) @ right, (oval[:, :2] - centre[:2]) @ up
     half_width, half_height = np.abs(along).max(), np.abs(above).max()
-    # The silhouette lies at the depth of the ears, so that turning the head hardly shifts it.
-    depth = float(np.percentile(oval[:, 2], 90))
+    depth = silhouette_depth(points)  # so that turning the head hardly shifts it
     angle = np.linspace(0, 2 * np.pi, SHELL_ANGLES, endpoint=False)
     shell, weight = [], []
     for radius in SHELL_RADII:
@@ -140,13 +146,12 @@ def displacements(controls: Controls, source: Floats, target: Floats) -> Floats:
     shell = (head(controls.shell) - controls.shell)[:, :2]
     neck = SHOULDERS_FOLLOW * head_shift
     face, rigid = (goal[FACE_CONTROLS, :2] - source[FACE_CONTROLS, :2] for goal in (target, head(source)))
-    return np.concatenate(
-        [
-            face + _SKULL_SHARE * (rigid - face),
-            controls.shell_weight * shell + (1 - controls.shell_weight) * neck,
-            controls.shoulder_weight * head_shift,
-        ]
-    ).astype(np.float32)
+    around = np.concatenate(
+        [controls.shell_weight * shell + (1 - controls.shell_weight) * neck, controls.shoulder_weight * head_shift]
+    )
+    if controls.response is not None:
+        around += np.tensordot(head_change(head, source), controls.response, axes=(0, 1))
+    return np.concatenate([face + _SKULL_SHARE * (rigid - face), around]).astype(np.float32)
 
 
 def region_of(points: Floats, *, width_px: int, height_px: int) -> tuple[slice, slice]:

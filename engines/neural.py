@@ -77,16 +77,16 @@ class NeuralEngine(Closing):
         return self._runner.name
 
     def embed(self, portrait: Portrait | PortraitEmbedding) -> PortraitEmbedding:
-        """What the warp engine needs, and psi and features for the generator; an embedding comes back as it is.
+        """What the warp engine needs, a rig, and psi and features for the generator; an embedding comes back as it is.
 
-        psi is the mean over the pictures of an album, as in the paper; each picture has its own features.
+        psi is the mean over the pictures of an album, as in the paper; each picture has its own rig and features.
         """
         if isinstance(portrait, PortraitEmbedding):
             return portrait
         warped = self._warp.embed(portrait)
         seen = [self._runner.embed(seen_by_network(*each)) for each in sights(warped, self._warp)]
-        psi, features = (np.concatenate([each[name] for each in seen]) for name in ("psi", "features"))
-        tensors = {**warped.tensors, "psi": psi.mean(axis=0, keepdims=True), "features": features}
+        psi, features, rig = (np.concatenate([each[name] for each in seen]) for name in runner.EMBEDDED)
+        tensors = {**warped.tensors, "rig": rig, "psi": psi.mean(axis=0, keepdims=True), "features": features}
         return PortraitEmbedding(self.name, portrait, tensors)
 
     def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:

@@ -11,7 +11,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from engines.canvas import Arrays, Painter
-from engines.runner import Example, check_inputs, graph_of, tried, unreadable
+from engines.runner import EMBEDDED, Example, check_inputs, graph_of, tried, unreadable
 from puppet.types import Closing, Floats, Image
 
 PROVIDERS: Final = ("CUDAExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
@@ -27,8 +27,7 @@ class ONNXRunner(Closing):
         self._embed, self._repaint = (_session(path, name) for name in ("embed", "repaint"))
 
     def embed(self, seen: Image) -> dict[str, Floats]:
-        psi, features = self._embed.run(["psi", "features"], {"seen": seen[None]})
-        return {"psi": psi, "features": features}
+        return dict(zip(EMBEDDED, self._embed.run(EMBEDDED, {"seen": seen[None]}), strict=True))
 
     def repair(self, seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
         inputs = {"seen": seen[None], "head": head[None], "psi": psi, "features": features}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.runner import Example, check_inputs, graph_of, unreadable
+from engines.runner import EMBEDDED, Example, check_inputs, graph_of, unreadable
 from puppet.openvino_core import core
 from puppet.types import Closing, Floats, Image
 
@@ -26,7 +26,7 @@ class OpenVINORunner(Closing):
 
     def embed(self, seen: Image) -> dict[str, Floats]:
         found: Any = self._embed.infer({"seen": seen[None]})
-        return {name: found[name].copy() for name in ("psi", "features")}
+        return {name: found[name].copy() for name in EMBEDDED}
 
     def repair(self, seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
         inputs = {"seen": seen[None], "head": head[None], "psi": psi, "features": features}

@@ -16,23 +16,26 @@ from engines.canvas import Arrays, Painter
 from engines.critic import Critic
 from engines.frame import Frame
 from engines.network import PortraitEncoder, WarpGenerator
-from engines.runner import Example, tried
+from engines.rig import Rig
+from engines.runner import EMBEDDED, Example, tried
 from puppet.types import Closing, Floats, Image
 
 M = TypeVar("M", bound=nn.Module)
 
 
 class Embed(nn.Module):
-    """`seen` (1, 256, 256, 7) uint8 -> psi (1, …) and features (1, 64, 64, 64), once per portrait."""
+    """`seen` (1, 256, 256, 7) uint8 -> `runner.EMBEDDED`, once per portrait."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = PortraitEncoder()
         self.P = WarpGenerator().P
+        self.rig = Rig()
 
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        e, features = self.encoder(*_parts(seen, self.P.weight.dtype))
-        return self.P(e), features
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parts = _parts(seen, self.P.weight.dtype)
+        e, features = self.encoder(*parts)
+        return self.P(e), features, self.rig(*parts)
 
 
 class Repaint(nn.Module):
@@ -95,8 +98,8 @@ class TorchRunner(Closing):
 
     @torch.inference_mode()
     def embed(self, seen: Image) -> dict[str, Floats]:
-        psi, features = self._embed(self._batch(seen))
-        return {"psi": psi.cpu().numpy(), "features": features.contiguous().cpu().numpy()}
+        found = (part.contiguous().cpu().numpy() for part in self._embed(self._batch(seen)))
+        return dict(zip(EMBEDDED, found, strict=True))
 
     @torch.inference_mode()
     def repair(self, seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:

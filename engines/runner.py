@@ -34,7 +34,10 @@ class Runner(Closing, Protocol):
     name: str
 
     def embed(self, seen: Image) -> dict[str, Floats]:
-        """From `seen` (256, 256, 7) of a portrait: psi (1, …) and features (1, 64, 64, 64), float32."""
+        """EMBEDDED, from `seen` (256, 256, 7) of a portrait; all float32.
+
+        psi (1, …), features (1, 64, 64, 64), and the rig (1, 12, 16, 16) that `engines.response` explains.
+        """
         ...
 
     def repair(self, seen: Image, head: Floats, *, psi: Floats, features: Floats) -> tuple[Floats, Floats]:
@@ -50,6 +53,7 @@ class Runner(Closing, Protocol):
         ...
 
 
+EMBEDDED: Final = ("psi", "features", "rig")  # in which order the graph has them
 QUALITY_DB: Final = 40.0  # which whatever is not exact must come up to
 INPUTS: Final[dict[str, frozenset[str]]] = {  # of each graph
     "embed": frozenset({"seen"}),
@@ -67,6 +71,11 @@ def load(path: Path, name: str = "auto") -> Runner:
     """The runner `name` with the weights `path`; "auto" is the first of RUNNERS that works here."""
     runner: Runner = first_of(RUNNERS, name, "runner", path)
     return runner
+
+
+def for_repair(embedded: dict[str, Floats]) -> dict[str, Floats]:
+    """What of EMBEDDED `Runner.repair` takes; the rig is the warp engine's."""
+    return {name: array for name, array in embedded.items() if name in INPUTS["repaint"]}
 
 
 def unreadable(path: Path, reason: object) -> RunnerUnavailable:

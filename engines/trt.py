@@ -20,7 +20,7 @@ from engines import first_of
 from engines.canvas import Painter
 from engines.geometry import COARSE_PX, SIDE_PX
 from engines.plan import INSTALL, Progress
-from engines.runner import RUNNERS, Example, Runner, RunnerUnavailable, graph_of
+from engines.runner import RUNNERS, Example, Runner, RunnerUnavailable, for_repair, graph_of
 from puppet.types import Closing, Floats, Image
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _trial(exact: Runner) -> Trial:
     random = np.random.default_rng(0)
     seen = random.integers(0, 256, (SIDE_PX, SIDE_PX, 7), np.uint8)
     head = random.normal(size=(COARSE_PX, COARSE_PX, 4)).astype(np.float32)
-    portrait = exact.embed(seen)
+    portrait = for_repair(exact.embed(seen))
     flow, residual = exact.repair(seen, head, **portrait)
     return Trial(
         frame={"seen": seen[None], "head": head[None]},

@@ -15,17 +15,17 @@ from engines import geometry
 from puppet.types import PuppetError
 
 FOLDER: Final = Path(__file__).parent / "assets"
-NETWORK_VERSION: Final = 1  # raised whenever engines.network changes what weights mean
+NETWORK_VERSION: Final = 2  # raised whenever engines.network changes what weights mean
 CRITIC_VERSION: Final = 1  # the same of engines.critic
 SHA256: Final[dict[str, str]] = {  # of the files shipped in FOLDER
     "critic.safetensors": "ca031e7aa5d701e602fe0ddcc97980e1bdf3e766622811e6458ba2365f97640d",
-    "embed.onnx": "853f42a3c1a5592b967bc3213ac9da78747253d4e4ab1dc4612d1ef8ecf69d83",
-    "frame-1024.onnx": "6db9641bb668dc4bf6e44ba98e57fad463b699a6b9d631ebb447a4340ff19697",
-    "frame-512.onnx": "77980b43af37a8eaa4cec3aa5799d52583316cd1b19e961543e40440d021bf5e",
+    "embed.onnx": "2118783699132d2b7427d3a48cb2ee831e0eaf6ea657f6705526f2b3b9266a29",
+    "frame-1024.onnx": "9ecca1928cc6076c43b51fa3ed9a94d3aa3b6ed3f28b6ef997b819ad31193285",
+    "frame-512.onnx": "09ce383f2fdfdfe2081f9fe0930f0da14f07aae359087561c73fd268d054c6c9",
     "judge.onnx": "02c823709f2c6bdea0a933fb58da08e1f8c752e6cbbba8ca6bd0c8fcaa24fcfe",
-    "ours.safetensors": "4c06e4e3e391e6b767cdc38213e031b9d6bb17eadb3c058a69934d82b40b093c",
-    "repaint-fp16.onnx": "df764fcbe7d2bd9dc11c1ffe9bf96aa90ab873af9ba5dec3fdc47358c5049eb2",
-    "repaint.onnx": "69d1db5759086016c0207420d6bdbb286b8da1d0c11bfae21bb26450a21e564f",
+    "ours.safetensors": "d3c46c4dfaa59ea27941d2dd5b2c439ae1a688c9005a52c0fb8b9d6054eaa5bc",
+    "repaint-fp16.onnx": "1ca86982f5d7e855be9edaa25bb2e159b51700aa1d344a5f8a18c6a91b5d951f",
+    "repaint.onnx": "946bb1812a7f4777e1425685a7d29cee309766a885ed926ce3e3e1cb5acdebd6",
 }
 
 
@@ -56,10 +56,10 @@ def check(path: Path, *, model: str) -> dict[str, str]:
     return metadata
 
 
-def is_critic(path: Path) -> bool:
-    """Whether `path` holds weights of the realism score's critic, of this program's versions."""
+def holds(path: Path, *, model: str) -> bool:
+    """Whether `path` holds weights of `model`, of this program's versions."""
     try:
-        check(path, model="critic")
+        check(path, model=model)
     except WeightsError:
         return False
     return True

@@ -120,9 +120,10 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("out", type=Path, metavar="OUT", help="folder for checkpoint, weights, pictures and logs")
     train.add_argument(
         "--model",
-        choices=("ours", "paper", "x2face", "pix2pixhd", "critic"),
+        choices=("ours", "rig", "paper", "x2face", "pix2pixhd", "critic"),
         default="ours",
-        help="a generator: ours (default), the paper's or one like its rivals; or the realism score's critic",
+        help="a generator: ours (default), the paper's or one like its rivals; the rig that ours stands on; or the "
+        "realism score's critic",
     )
     train.add_argument("--steps", type=int, default=20_000, metavar="N", help="when to end (default 20000)")
     train.add_argument("--batch", type=int, default=8, metavar="N", help="pairs a step (default 8)")
@@ -133,6 +134,12 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--start", type=Path, metavar="CHECKPOINT", help="begin from this, such as the first stage's checkpoint.pt"
+    )
+    train.add_argument(
+        "--rig",
+        type=Path,
+        metavar="WEIGHTS",
+        help="a rig for ours, or weights that hold one (default: bundled)",
     )
     train.set_defaults(handler="train")
 

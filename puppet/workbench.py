@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,22 +52,31 @@ def train(args: argparse.Namespace) -> int:
     from puppet.types import PuppetError
 
     with _training_libraries():
+        from engines.neural import DEFAULT
         from engines.training import clips, loop, losses
         from engines.training.critic import CriticTrainer
-    if args.adversary and args.model == "critic":
-        raise PuppetError("The critic is a discriminator itself; name --adversary with a generator, or leave it out.")
+        from engines.training.rigged import rig_of
+    model = args.model
+    if args.adversary and model in {"critic", "rig"}:
+        raise PuppetError(f"A {model} is no generator; name --adversary with one, or leave it out.")
+    if args.rig and model == "rig":
+        raise PuppetError("A rig is trained without another; leave --rig out.")
     logging.getLogger("engines.training").setLevel(logging.INFO)  # progress, and the time that is left
     training, validation = clips.split(clips.find_clips(args.data), clips.validation_identities())
-    config = loop.Config(model=args.model, steps=args.steps, batch=args.batch)
+    config = loop.Config(model=model, steps=args.steps, batch=args.batch)
     if args.adversary:
         config = replace(config, discriminator=args.adversary, weights=losses.ADVERSARIAL)
-    trained = CriticTrainer if args.model == "critic" else loop.Trainer
+    if model == "rig":
+        config = replace(config, learning_rate=loop.RIG_RATE, weights=losses.FLOW)
+    rig = None if model == "rig" else rig_of(args.rig or DEFAULT)
+    trained = CriticTrainer if model == "critic" else partial(loop.Trainer, rig=rig)
     loop.train(
         training,
         validation,
         args.out,
         config=config,
         cache=cache_dir() / "training",
+        rig=rig,
         start=args.start,
         trained=trained,
     )

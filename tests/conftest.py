@@ -86,15 +86,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     from engines import build, geometry
-    from engines.network import PortraitEncoder, WarpGenerator
+    from engines.training.models import WarpFed
     from engines.weights import NETWORK_VERSION
 
     torch.manual_seed(0)
-    encoder, generator = PortraitEncoder(), WarpGenerator()
-    torch.nn.init.normal_(generator.flow.weight, std=0.05)
-    torch.nn.init.normal_(generator.residual.weight, std=0.008)
-    tensors = {f"encoder.{name}": value.half() for name, value in encoder.state_dict().items()}
-    tensors |= {f"generator.{name}": value.half() for name, value in generator.state_dict().items()}
+    model = WarpFed()
+    torch.nn.init.normal_(model.rig.last.weight, std=0.01)
+    torch.nn.init.normal_(model.generator.flow.weight, std=0.05)
+    torch.nn.init.normal_(model.generator.residual.weight, std=0.008)
+    tensors = {name: value.half() for name, value in model.state_dict().items()}
     path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
     metadata = {"model": "ours", "network": str(NETWORK_VERSION), "geometry": str(geometry.VERSION)}
     save_file(tensors, path, metadata=metadata)

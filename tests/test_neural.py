@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engines import geometry
-from engines.network import PortraitEncoder, WarpGenerator
 from engines.neural import NeuralEngine
 from engines.repair import Repair
+from engines.training.models import WarpFed
 from engines.warp import WarpEngine
 from engines.weights import NETWORK_VERSION, WeightsError
 from puppet.matting import person_matte, still_background
@@ -47,8 +47,7 @@ def target(portrait: Portrait) -> Floats:
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    tensors = {f"encoder.{name}": value.half() for name, value in PortraitEncoder().state_dict().items()}
-    tensors |= {f"generator.{name}": value.half() for name, value in WarpGenerator().state_dict().items()}
+    tensors = {name: value.half() for name, value in WarpFed().state_dict().items()}
     path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
     save_file(tensors, path, metadata=METADATA)
     return path

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from engines import EngineUnavailable, build, runner
 from engines.openvino import OpenVINORunner
 from engines.pytorch import TorchRunner
-from engines.runner import Runner
+from engines.runner import Runner, for_repair
 from engines.weights import WeightsError
 from puppet.types import Floats, Image, PuppetError
 
@@ -33,7 +33,7 @@ def inputs() -> tuple[Image, Floats]:
 def _all(run: Runner, inputs: tuple[Image, Floats]) -> dict[str, NDArray[np.float32]]:
     seen, head = inputs
     cached = run.embed(seen)
-    flow, residual = run.repair(seen, head, **cached)
+    flow, residual = run.repair(seen, head, **for_repair(cached))
     return {**cached, "flow": flow, "residual": residual}
 
 
@@ -64,7 +64,8 @@ def test_interrupted_afterwards_the_process_lives(name: str, weights: Path) -> N
         "import signal, sys; from pathlib import Path; import numpy as np\n"
         "from engines import runner\n"
         "seen, head = np.zeros((256, 256, 7), np.uint8), np.zeros((64, 64, 4), np.float32)\n"
-        "run = runner.load(Path(sys.argv[1]), sys.argv[2]); run.repair(seen, head, **run.embed(seen))\n"
+        "run = runner.load(Path(sys.argv[1]), sys.argv[2])\n"
+        "run.repair(seen, head, **runner.for_repair(run.embed(seen)))\n"
         "run.close(); del run\n"
         "try: signal.raise_signal(signal.SIGINT)\n"
         "except KeyboardInterrupt: print('interrupted')"
@@ -78,7 +79,7 @@ def test_another_portrait_needs_no_other_graph(weights: Path, inputs: tuple[Imag
     seen, head = inputs
     with OpenVINORunner(weights) as run:
         first, second = run.embed(seen), run.embed(255 - seen)
-        a, b, again = (run.repair(seen, head, **cached)[1] for cached in (first, second, first))
+        a, b, again = (run.repair(seen, head, **for_repair(cached))[1] for cached in (first, second, first))
     assert not np.allclose(a, b)
     np.testing.assert_array_equal(a, again)
 

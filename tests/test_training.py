@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from engines import build
 from engines.realism import Realism
@@ -18,7 +20,7 @@ from engines.training import losses, pairs
 from engines.training.clips import DataError, find_clips, shots, split, track, validation_identities
 from engines.training.critic import CriticTrainer, calibrated
 from engines.training.data import Batch, Mixture, augmented, collate, sample
-from engines.training.loop import CheckpointError, Config, Trainer, train
+from engines.training.loop import RIG_RATE, CheckpointError, Config, Trainer, train
 from engines.training.losses import Weights
 from engines.training.models import MODELS
 from engines.training.pairs import Pairs
@@ -121,7 +123,7 @@ def test_a_closer_look_lengthens_motions(cache: Path) -> None:
     seen = [augmented(pair, np.random.default_rng(seed)).motions for seed in range(12)]
     for motions in seen:
         motions[..., [0, 2, 4]] = np.abs(motions[..., [0, 2, 4]])  # some are mirrored
-        shift, place, flow, known = np.split(motions, (2, 4, 6), axis=2)
+        shift, place, flow, known, _ = np.split(motions, (2, 4, 6, 7), axis=2)
         np.testing.assert_allclose(shift, flow)
         np.testing.assert_allclose([place.min(), place.max(), known.min()], 0.5)
         assert 0.5 <= flow.min() == flow.max() < 0.6
@@ -157,6 +159,23 @@ def test_optical_flow_is_what_the_generator_s_flow_should_be(cache: Path) -> Non
     assert np.median(mirrored[..., 0]) == pytest.approx(-5, abs=0.2)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_surrounds_a_face_is_found_in_augmented_pairs_too(cache: Path, seed: int) -> None:
+    """A rig that shows each place's brightness in the portrait shows it where the head's turn has carried it."""
+    pair = sample(Pairs.load(cache / "pairs" / "real__bert__turns"), 30)
+    batches = [collate([each]).to(torch.device("cpu")) for each in (pair, augmented(pair, np.random.default_rng(seed)))]
+    for each in batches:
+        turned, there = each.around.split([2, 1], dim=1)
+        at = (turned.permute(0, 2, 3, 1) + 0.5) / 128 - 1
+        inside = (there * (at.abs() < 0.9).all(dim=3, keepdim=True).permute(0, 3, 1, 2))[0, 0] > 0.9
+        assert inside.sum() > 100
+        taken, seen = (
+            F.grid_sample(F.avg_pool2d(each.portrait, 4), at, align_corners=False)[0].mean(0)[inside],
+            F.avg_pool2d(each.warped, 4)[0].mean(0)[inside],
+        )
+        assert np.corrcoef(taken.numpy(), seen.numpy())[0, 1] > 0.8
+
+
 def test_hinge_is_satisfied_beyond_the_margin() -> None:
     assert losses.discriminator_hinge(torch.tensor([1.5]), torch.tensor([-1.5])) == 0
     assert losses.discriminator_hinge(torch.tensor([0.0]), torch.tensor([0.0])) == 2
@@ -171,8 +190,8 @@ def test_ours_learns_a_pair_by_heart(batch: Batch) -> None:
 
 
 def test_paper_model_learns_through_its_embedding(batch: Batch) -> None:
-    pictures = [field.name for field in fields(Batch) if field.name not in ("head", "motion", "upright", "person")]
-    small = replace(batch, **{name: getattr(batch, name)[:1, :, ::4, ::4] for name in pictures})
+    names = ("portrait", "portrait_raster", "raster", "target")
+    small = replace(batch, **{name: getattr(batch, name)[:1, :, ::4, ::4] for name in names})
     model = MODELS["paper"]()
     painted, _, _ = model(small)
     (painted - small.target).abs().mean().backward()
@@ -279,6 +298,36 @@ def test_training_leaves_weights_sheets_and_logs_and_goes_on(clips_folder: Path,
         assert weights.get_tensor("generator.flow.weight").dtype == torch.float16
     train([anna], [bert], tmp_path, config=replace(QUICK, steps=3), cache=cache)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
+def test_ours_stands_on_a_rig_that_was_trained_before(
+    clips_folder: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "training").symlink_to(cache)
+    monkeypatch.setattr("puppet.settings.cache_dir", lambda: tmp_path)
+    monkeypatch.setattr("engines.training.clips.validation_identities", lambda: frozenset({"bert"}))
+    common = ["train", str(clips_folder), "--batch", "2", "--steps", "2"]
+    alone, ours = tmp_path / "alone", tmp_path / "ours"
+    assert main([*common, str(alone), "--model", "rig"]) == 0
+    assert main([*common, str(ours), "--rig", str(alone / "weights.safetensors")]) == 0
+    first, second = (load_file(out / "weights.safetensors") for out in (alone, ours))
+    assert set(first) == {name for name in second if name.startswith("rig.")}
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert main([*common, str(ours), "--rig", str(clips_folder / "CUTS.tsv")]) != 0
+    assert "CUTS.tsv cannot be read" in capsys.readouterr().err
+    assert main([*common, str(alone), "--model", "rig", "--rig", str(alone / "weights.safetensors")]) != 0
+    assert "leave --rig out" in capsys.readouterr().err
+
+
+def test_rig_learns_how_hair_goes_with_the_head(batch: Batch) -> None:
+    config = replace(QUICK, model="rig", steps=100, learning_rate=RIG_RATE, weights=losses.FLOW)
+    trainer = Trainer(config, people=1, device=torch.device("cpu"))
+    reports = [trainer.learn(batch)["flow"] for _ in range(15)]
+    assert reports[-1] < 0.95 * reports[0]
 
 
 def test_second_stage_begins_where_the_first_ended(

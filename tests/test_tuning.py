@@ -183,7 +183,7 @@ def test_full_disk_leaves_the_former_file(brighter: Tuned, tmp_path: Path, monke
 
 @pytest.fixture(scope="module")
 def pairs(album: Album) -> OwnPairs:
-    return own_pairs(album)
+    return own_pairs(album, base=DEFAULT)
 
 
 def test_a_picture_is_kept_back(pairs: OwnPairs) -> None:
@@ -208,7 +208,7 @@ def gain_until(pairs: OwnPairs, monkeypatch: pytest.MonkeyPatch) -> Callable[[in
         monkeypatch.setattr(Tuner, "judge", judge)
 
     monkeypatch.setattr(tuning, "EVERY", 1)
-    monkeypatch.setattr(tuning, "own_pairs", lambda portrait: pairs)
+    monkeypatch.setattr(tuning, "own_pairs", lambda portrait, *, base: pairs)
     return choose
 
 

@@ -15,13 +15,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from engines.geometry import COARSE_PX, SIDE_PX, head_motion, seen_by_network
+from engines.response import head_change, turned_from
 from engines.training.clips import Clip
 from engines.training.pairs import Pairs
+from puppet import facemesh
+from puppet.headpose import fit_similarity
 from puppet.identity import CHIP_PX, upright
 from puppet.types import Floats, Image
 
 LANDMARK_NOISE_PX = 0.35  # the tracker's own jitter, at 256²
 LEAST_PART = 54  # of 64: the closest look that is taken
+_PLACES = ("head", "motion", "upright", "around", "change")  # of a batch: what is no picture
 GENERATED_WEIGHT = 0.5  # of clips whose name starts with "ai": other generators made them
 
 
@@ -39,12 +43,14 @@ class Batch:
     head: Tensor  # (B, 4, 64, 64): geometry.head_motion
     motion: Tensor  # (B, 3, 64, 64): Pairs.motion
     upright: Tensor  # (B, 2, 3): identity.upright of the target
+    around: Tensor  # (B, 3, 64, 64): response.turned_from, and 1 where the person is, beside the face
+    change: Tensor  # (B, 6): response.head_change
     person: Tensor  # (B,) int64: which training identity
 
     def to(self, device: torch.device) -> Self:
         """On `device`, pictures as floats."""
         moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
-        places = {name: moved.pop(name).float() for name in ("head", "motion", "upright")}
+        places = {name: moved.pop(name).float() for name in _PLACES}
         person = moved.pop("person")
         pictures = {
             name: value.float().div_(255).contiguous(memory_format=torch.channels_last) for name, value in moved.items()
@@ -57,8 +63,9 @@ class Sample:
     """One pair."""
 
     layers: NDArray[np.uint8]  # (256, 256, 17): its pictures and drawings in the order of Batch
-    motions: Floats  # (64, 64, 7): head_motion, then Pairs.motion
+    motions: Floats  # (64, 64, 10): head_motion, Pairs.motion, then Batch.around
     upright: Floats  # (2, 3): identity.upright of the target
+    change: Floats  # (6,): response.head_change
     person: int = 0
 
 
@@ -100,8 +107,26 @@ def sample(pairs: Pairs, index: int, *, person: int = 0, random: np.random.Gener
     pictures = (pairs.frames[portrait], pairs.warped[index])
     seen = [seen_by_network(*each) for each in zip(pictures, points, strict=True)]
     layers = np.dstack([*seen, pairs.frames[target]])
-    motions = np.dstack([head_motion(*points), pairs.motion[index]])
-    return Sample(layers, motions, upright(points[1]).astype(np.float32), person)
+    skull = list(facemesh.SKULL)
+    head = fit_similarity(*(each[skull].astype(float) for each in points))
+    turned = turned_from(head, points[0])
+    around = _covering(turned, pairs.matte(portrait)) * _beside(points[1])
+    motions = np.dstack([head_motion(*points), pairs.motion[index], turned, around])
+    return Sample(layers, motions, upright(points[1]).astype(np.float32), head_change(head, points[0]), person)
+
+
+def _covering(places: Floats, matte: NDArray[np.uint8]) -> Floats:
+    """(64, 64) 0..1: how much of the person lies at `places` (64, 64, 2) px."""
+    there = cv2.remap(matte, places, np.empty((0, 0), np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return (there / 255).astype(np.float32)
+
+
+def _beside(points: Floats) -> NDArray[np.bool_]:
+    """(64, 64): where the face of landmarks (478, 3) is not."""
+    face = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    cv2.fillPoly(face, [points[list(facemesh.OVAL), :2].round().astype(np.int32)], (1,))
+    beside: NDArray[np.bool_] = face.reshape(COARSE_PX, -1, COARSE_PX, SIDE_PX // COARSE_PX).max(axis=(1, 3)) == 0
+    return beside
 
 
 _PICTURES = (slice(0, 3), slice(7, 10), slice(14, 17))  # portrait, warped, target
@@ -133,12 +158,14 @@ def augmented(original: Sample, random: np.random.Generator) -> Sample:
 
 def mirrored(original: Sample) -> Sample:
     """Left and right exchanged."""
-    motions = original.motions[:, ::-1] * np.array([-1, 1, -1, 1, -1, 1, 1], np.float32)
+    motions = original.motions[:, ::-1] * np.array([-1, 1, -1, 1, -1, 1, 1, -1, 1, 1], np.float32)
+    motions += _placed(SIDE_PX - 1, 0)
     turn, shift = original.upright[:, :2], original.upright[:, 2]
     flip = np.array([-1, 1], np.float32)  # of the square that dlib's network sees, too
     shift = flip * (turn @ [SIDE_PX - 1, 0] + shift) + [CHIP_PX - 1, 0]
     there = np.column_stack([flip[:, None] * turn * flip, shift]).astype(np.float32)
-    return replace(original, layers=original.layers[:, ::-1], motions=motions, upright=there)
+    change = original.change * np.tile(flip, 3)
+    return replace(original, layers=original.layers[:, ::-1], motions=motions, upright=there, change=change)
 
 
 def _closer(pair: Sample, random: np.random.Generator) -> Sample:
@@ -147,16 +174,21 @@ def _closer(pair: Sample, random: np.random.Generator) -> Sample:
     left, top = random.integers(0, COARSE_PX - side + 1, 2)
     fine = SIDE_PX // COARSE_PX
     layers = pair.layers[fine * top : fine * (top + side), fine * left : fine * (left + side)]
-    motions = pair.motions[top : top + side, left : left + side]
-    lengths = np.array([1, 1, 0, 0, 1, 1, 0], np.float32) * (COARSE_PX / side - 1) + 1
+    motions = pair.motions[top : top + side, left : left + side] - _placed(fine * left - 0.5, fine * top - 0.5)
+    lengths = np.array([1, 1, 0, 0, 1, 1, 0, 1, 1, 0], np.float32) * (COARSE_PX / side - 1) + 1
     # One by one: with all channels together, OpenCV rounds some of them otherwise.
     parts = [cv2.resize(part, (SIDE_PX, SIDE_PX)) for part in np.split(layers, _LAYERS, axis=2)]
-    motions = cv2.resize(motions, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_LINEAR) * lengths
+    motions = cv2.resize(motions, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_LINEAR) * lengths - _placed(0.5, 0.5)
     turn, shift = pair.upright[:, :2], pair.upright[:, 2]
     smaller = side / COARSE_PX
     shift = shift + turn @ (fine * np.array([left, top]) + (smaller - 1) / 2)  # pixels are resized about their edges
     there = np.column_stack([smaller * turn, shift]).astype(np.float32)
     return replace(pair, layers=np.dstack(parts), motions=np.asarray(motions, np.float32), upright=there)
+
+
+def _placed(right_px: float, down_px: float) -> Floats:
+    """(10,): a shift of those of a sample's motions that are places."""
+    return np.array([0, 0, 0, 0, 0, 0, 0, right_px, down_px, 0], np.float32)
 
 
 def _painted(pictures: Image, random: np.random.Generator) -> Image:
@@ -171,11 +203,12 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Stack pairs; pictures are still uint8."""
     layers = torch.from_numpy(np.stack([each.layers for each in samples])).permute(0, 3, 1, 2)
     motions = torch.from_numpy(np.stack([each.motions for each in samples])).permute(0, 3, 1, 2)
-    head, motion = motions.split([4, 3], dim=1)
+    head, motion, around = motions.split([4, 3, 3], dim=1)
+    change = torch.from_numpy(np.stack([each.change for each in samples]))
     places = torch.from_numpy(np.stack([each.upright for each in samples]))
     person = torch.tensor([each.person for each in samples])
     pictures = layers.split([3, 3, 1, 3, 3, 1, 3], dim=1)
-    return Batch(*pictures, head=head, motion=motion, upright=places, person=person)
+    return Batch(*pictures, head=head, motion=motion, upright=places, around=around, change=change, person=person)
 
 
 def loader(mixture: Mixture, *, batch: int, workers: int) -> Iterator[Batch]:

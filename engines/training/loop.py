@@ -20,19 +20,23 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from engines import geometry
+from engines.rig import Rig
 from engines.training import losses, pairs
 from engines.training.adversary import DISCRIMINATORS, Adversary
 from engines.training.clips import Clip, DataError
 from engines.training.data import Batch, Mixture, collate, loader, sample
 from engines.training.losses import Weights
-from engines.training.models import MODELS, placed
+from engines.training.models import MODELS, WarpFed, placed
+from engines.training.rigged import digest
 from engines.training.sheet import contact_sheet
 from engines.warp import WarpEngine
 from engines.weights import NETWORK_VERSION
+from puppet.portrait import PREPARATION
 from puppet.types import PuppetError
 
 logger = logging.getLogger(__name__)
 
+RIG_RATE = 1e-3  # learning rate of a rig, which is small and normalised
 VALIDATION_PAIRS = 4  # per clip
 UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError)  # what a checkpoint may be
 
@@ -93,11 +97,14 @@ class Learner(Protocol):
 class Trainer:
     """A model in training, and all that a checkpoint holds."""
 
-    def __init__(self, config: Config, *, people: int, device: torch.device) -> None:
+    def __init__(self, config: Config, *, people: int, device: torch.device, rig: Rig | None = None) -> None:
+        """`rig` made the warped pictures: a model of ours holds it, so that both are one file."""
         torch.manual_seed(config.seed)
         self.config, self.device, self.step, self.best = config, device, 0, math.inf
         self.model = placed(MODELS[config.model](), device)
-        self.average = placed(MODELS[config.model](), device).requires_grad_(False)
+        if rig is not None and isinstance(self.model, WarpFed):
+            self.model.rig.load_state_dict(rig.state_dict())
+        self.average = placed(MODELS[config.model](), device).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.Adam(self.model.parameters(), config.learning_rate, betas=(0.5, 0.999))
         self.content = losses.Content(config.weights, device=device)
@@ -196,17 +203,19 @@ def train(
     *,
     config: Config,
     cache: Path,
+    rig: Rig | None = None,
     start: Path | None = None,
     trained: Callable[..., Learner] = Trainer,
 ) -> None:
     """Train until `config.steps`, leaving checkpoint.pt, weights.safetensors (the best), sheets and logs in `out`.
 
-    `cache` takes tracks and pairs; `start` is a checkpoint to begin from when `out` has none. An `out` that holds a
-    checkpoint goes on from there. `trained` makes what is trained, and is called like `Trainer`.
+    `cache` takes tracks and pairs, which are made with the `rig` if one is given. `start` is a checkpoint to begin from
+    when `out` has none; an `out` that holds one goes on from there. `trained` makes what is trained, and is called like
+    `Trainer`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clips, folders = _prepared(training, cache)
-    _, judged = _prepared(validation, cache)
+    clips, folders = _prepared(training, cache, rig)
+    _, judged = _prepared(validation, cache, rig)
     mixture = Mixture(clips, folders, seed=config.seed)
     trainer = trained(config, people=mixture.people, device=device)
     out.mkdir(parents=True, exist_ok=True)
@@ -246,9 +255,10 @@ def train(
                     log.add_scalar(f"loss/{name}", value, trainer.step)
 
 
-def _prepared(clips: Sequence[Clip], cache: Path) -> tuple[list[Clip], list[Path]]:
-    made = cache / f"pairs-{geometry.VERSION}-{WarpEngine.version}"  # they depend on both
-    found = [(clip, pairs.prepare(clip, tracks=cache / "tracks", cache=made)) for clip in clips]
+def _prepared(clips: Sequence[Clip], cache: Path, rig: Rig | None = None) -> tuple[list[Clip], list[Path]]:
+    versions = (geometry.VERSION, WarpEngine.version, PREPARATION, digest(rig)[:16] if rig else "plain")
+    made = cache / "-".join(map(str, ("pairs", *versions)))  # they depend on all of these
+    found = [(clip, pairs.prepare(clip, tracks=cache / "tracks", cache=made, rig=rig)) for clip in clips]
     usable = [(clip, folder) for clip, folder in found if folder is not None]
     if not usable:
         raise DataError("None of the clips shows a face that can be followed; give clips of one face each.")

@@ -33,6 +33,7 @@ class Weights:
     match: float = 0.0  # embedding against the discriminator's column
 
 
+FLOW: Final = Weights(pixels=0, openings=0, whole=0, crop=0, flow=1)  # of a rig
 ADVERSARIAL: Final = Weights(identity=0.5, adversarial=0.02, matching=1.0)  # of the second stage
 
 

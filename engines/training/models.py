@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.network import Embedder, Generator, PortraitEncoder, WarpGenerator
+from engines.geometry import SIDE_PX
+from engines.network import Embedder, Generator, PortraitEncoder, WarpGenerator, resample
+from engines.response import CHANGES
+from engines.rig import Rig
 from engines.training.baselines import FromPicture, WarpFromPixels
 from engines.training.data import Batch
 
@@ -15,10 +19,11 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class WarpFed(nn.Module):
-    """Ours: the warp engine's picture, repaired."""
+    """Ours: the warp engine's picture, repaired. Its rig was trained before, and has made that picture."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.rig = Rig().requires_grad_(False)
         self.encoder = PortraitEncoder()
         self.generator = WarpGenerator()
 
@@ -28,6 +33,24 @@ class WarpFed(nn.Module):
         psi = self.generator.P(e)
         repair = self.generator(batch.warped, batch.raster, batch.openings, batch.head, psi, features)
         return repair.apply(batch.warped), e, repair.flow
+
+
+class FromRig(nn.Module):
+    """The warp engine's picture with its surroundings of the face moved on by a rig; the warp engine has none yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rig = Rig()
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """(the picture (B, 3, 256, 256), the rig (B, 12, 16, 16), the flow (B, 2, 64, 64), 0 but where a rig tells)."""
+        rig = self.rig(batch.portrait, batch.portrait_raster, batch.portrait_openings)
+        turned, there = batch.around.split([2, 1], dim=1)
+        at = (turned.permute(0, 2, 3, 1) + 0.5) * (2 / SIDE_PX) - 1
+        found = F.grid_sample(rig.float(), at, padding_mode="border", align_corners=False)
+        further = (found.unflatten(1, (CHANGES, 2)) * batch.change[:, :, None, None, None]).sum(dim=1)
+        flow = -further * there  # from where it is seen to where it was taken from
+        return resample(batch.warped, flow), rig, flow
 
 
 class FromLandmarks(nn.Module):
@@ -46,6 +69,7 @@ class FromLandmarks(nn.Module):
 
 MODELS: Final[dict[str, type[nn.Module]]] = {
     "ours": WarpFed,
+    "rig": FromRig,
     "paper": FromLandmarks,
     "x2face": WarpFromPixels,
     "pix2pixhd": FromPicture,

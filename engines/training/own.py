@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.neural import sights
 from engines.training.pairs import Pairs, optical_flow
+from engines.training.rigged import rig_of, rigged
 from engines.warp import WarpEngine
 from puppet.frames import differences
 from puppet.matting import person_matte, still_background
@@ -38,8 +40,9 @@ class OwnPairs:
         return len(np.setdiff1d(judged, trained))
 
 
-def own_pairs(portrait: Portrait) -> OwnPairs:
-    """Of an album of two pictures or more; takes about half a second for each of them."""
+def own_pairs(portrait: Portrait, *, base: Path) -> OwnPairs:
+    """Of an album of two pictures or more, with the rig in the weights `base`; takes half a second for each of them."""
+    rig = rig_of(base)
     with WarpEngine() as warp:
         seen = sights(warp.embed(portrait), warp)
         points = np.stack([each for _, each in seen])
@@ -48,9 +51,13 @@ def own_pairs(portrait: Portrait) -> OwnPairs:
         nearest = np.argsort(apart, axis=1)[:, : min(SOURCES, len(seen) - 1)]  # of each target
         wanted: list[tuple[int, int]] = []
         warped: list[Image] = []
+        mattes = []
         for source, (square, face) in enumerate(seen):
-            embedding = warp.embed(as_portrait(square, face, like=portrait.landmarks))
-            for target in np.flatnonzero((nearest == source).any(axis=1)).tolist():
+            targets = np.flatnonzero((nearest == source).any(axis=1)).tolist()
+            if targets:
+                embedding = rigged(warp.embed(as_portrait(square, face, like=portrait.landmarks)), rig)
+                mattes.append(embedding.portrait.matte)
+            for target in targets:
                 wanted.append((source, target))
                 warped.append(warp.paint(embedding, points[target]))
     pairs = Pairs(
@@ -61,6 +68,7 @@ def own_pairs(portrait: Portrait) -> OwnPairs:
         motion=np.stack(
             [optical_flow(seen[target][0], each) for (_, target), each in zip(wanted, warped, strict=True)]
         ),
+        mattes=np.stack(mattes),
     )
     return _divided(pairs, apart)
 

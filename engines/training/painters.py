@@ -72,11 +72,11 @@ def model_painter(name: str, path: Path) -> Callable[[Portrait], Painter]:
 
     def begin(portrait: Portrait) -> Painter:
         still = seen_by_network(portrait.image, portrait.landmarks.points)
-        nothing = np.zeros((COARSE_PX, COARSE_PX, 7), np.float32)
+        nothing = np.zeros((COARSE_PX, COARSE_PX, 10), np.float32)
 
         def paint(points: Floats) -> Image:
             layers = np.dstack([still, seen_by_network(portrait.image, points), portrait.image])
-            batch = collate([Sample(layers, nothing, nothing[:2, :3, 0])]).to(torch.device("cpu"))
+            batch = collate([Sample(layers, nothing, nothing[:2, :3, 0], nothing[0, 0, :6])]).to(torch.device("cpu"))
             painted = model(batch)[0][0].clamp(0, 1).mul(255).round().byte()
             return np.ascontiguousarray(painted.permute(1, 2, 0).numpy())
 

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.geometry import Crop
+from engines.rig import Rig
 from engines.training.clips import Clip, Track, read, seed_of, shots, track
 from engines.training.metrics import eye_opening, mouth_opening
+from engines.training.rigged import rigged
 from engines.warp import WarpEngine
 from puppet.matting import person_matte, still_background
 from puppet.types import Floats, Image, Landmarks, Portrait
@@ -42,13 +44,18 @@ class Pairs:
     motion: NDArray[
         np.float16
     ]  # (P, 64, 64, 3): where the target finds itself in `warped` (x, y in px), and 1 if it does
+    mattes: NDArray[np.uint8]  # (R, 256, 256) of the frames that are portraits, in their order
+
+    def matte(self, portrait: int) -> NDArray[np.uint8]:
+        """(256, 256) of the frame of that index."""
+        return self.mattes[np.searchsorted(np.unique(self.pairs[:, 0]), portrait)]
 
     @classmethod
     def load(cls, folder: Path) -> Pairs:
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in cls.__slots__))
 
 
-def prepare(clip: Clip, *, tracks: Path, cache: Path) -> Path | None:
+def prepare(clip: Clip, *, tracks: Path, cache: Path, rig: Rig | None = None) -> Path | None:
     """Make the clip's pairs, unless they are there, and give their folder; None if no face can be followed in it."""
     folder = cache / clip.name
     if folder.exists():
@@ -60,7 +67,7 @@ def prepare(clip: Clip, *, tracks: Path, cache: Path) -> Path | None:
         return None
     partial = cache / f"{clip.name}.{os.getpid()}"
     partial.mkdir(parents=True, exist_ok=True)
-    arrays = _make(read(clip), found, chosen)
+    arrays = _make(read(clip), found, chosen, rig)
     for name, array in zip(Pairs.__slots__, arrays, strict=True):
         np.save(partial / f"{name}.npy", array)
     try:
@@ -92,12 +99,15 @@ def _targets(others: NDArray[np.int64], points: Floats, random: np.random.Genera
     return {int(index) for index in (*extremes, *rest)}
 
 
-def _make(frames: list[Image], found: Track, chosen: dict[int, list[int]]) -> tuple[NDArray[np.generic], ...]:
+def _make(
+    frames: list[Image], found: Track, chosen: dict[int, list[int]], rig: Rig | None
+) -> tuple[NDArray[np.generic], ...]:
     pictures: list[Image] = []
     points: list[Floats] = []
     pairs: list[tuple[int, int]] = []
     warped: list[Image] = []
     motion: list[NDArray[np.float16]] = []
+    mattes: list[NDArray[np.uint8]] = []
     height_px, width_px = frames[0].shape[:2]
     with WarpEngine() as engine:
         for portrait, targets in chosen.items():
@@ -108,14 +118,15 @@ def _make(frames: list[Image], found: Track, chosen: dict[int, list[int]]) -> tu
             face = Landmarks(
                 points[start], found.blendshapes[portrait], found.pose[portrait], *pictures[start].shape[1::-1]
             )
-            matte = person_matte(pictures[start], face)
-            background = still_background(pictures[start], matte)
-            embedding = engine.embed(Portrait(pictures[start], face, matte, background, key=""))
+            mattes.append(person_matte(pictures[start], face))
+            background = still_background(pictures[start], mattes[-1])
+            embedding = rigged(engine.embed(Portrait(pictures[start], face, mattes[-1], background, key="")), rig)
             for target in range(start + 1, len(pictures)):
                 pairs.append((start, target))
                 warped.append(engine.paint(embedding, points[target]))
                 motion.append(optical_flow(pictures[target], warped[-1]))
-    return np.stack(pictures), np.stack(points), np.array(pairs, np.int32), np.stack(warped), np.stack(motion)
+    where = np.array(pairs, np.int32)
+    return np.stack(pictures), np.stack(points), where, np.stack(warped), np.stack(motion), np.stack(mattes)
 
 
 def optical_flow(target: Image, warped: Image) -> NDArray[np.float16]:

@@ -14,6 +14,7 @@ import numpy as np
 from engines.neural import NeuralEngine, sights
 from engines.training.own import OwnPairs, as_portrait
 from engines.training.pairs import Pairs, optical_flow
+from engines.training.rigged import rig_of, rigged
 from engines.warp import WarpEngine
 from puppet.motion import NEUTRAL_S, Retargeter, target_points
 from puppet.recording import Recording
@@ -32,17 +33,19 @@ def pseudo_pairs(portrait: Portrait, *, base: Path) -> OwnPairs:
 
     First come the pairs whose target is the picture, then as many whose source it is, in the same order.
     """
+    rig = rig_of(base)
     with WarpEngine() as warp, NeuralEngine(base, runner_name="pytorch") as neural:
         [(square, rest)] = sights(warp.embed(portrait), warp)
         seen = as_portrait(square, rest, like=portrait.landmarks)
         targets = _targets(seen.landmarks)
-        still, puppet = warp.embed(seen), neural.embed(seen)
+        still, puppet = rigged(warp.embed(seen), rig), neural.embed(seen)
         painted = [neural.paint(puppet, target) for target in targets]
         away = [warp.paint(still, target) for target in targets]
-        back = [
-            warp.paint(warp.embed(as_portrait(each, target, like=portrait.landmarks)), rest)
+        posed = [
+            rigged(warp.embed(as_portrait(each, target, like=portrait.landmarks)), rig)
             for each, target in zip(painted, targets, strict=True)
         ]
+        back = [warp.paint(each, rest) for each in posed]
     numbers = range(1, MOTIONS + 1)
     indices = [(number, 0) for number in numbers] + [(0, number) for number in numbers]
     frames, warped = [square, *painted], [*back, *away]
@@ -52,11 +55,12 @@ def pseudo_pairs(portrait: Portrait, *, base: Path) -> OwnPairs:
         pairs=np.array(indices, np.int32),
         warped=np.stack(warped),
         motion=np.stack([optical_flow(frames[to], each) for (_, to), each in zip(indices, warped, strict=True)]),
+        mattes=np.stack([each.portrait.matte for each in (still, *posed)]),
     )
     judged = list(range(HELD_BACK // 2, MOTIONS, HELD_BACK))
-    posed = tuple(MOTIONS + index for index in judged)
-    trained = [index for index in range(2 * MOTIONS) if index not in {*judged, *posed}]
-    return OwnPairs(pairs, trained, judged, pictures=1, posed=posed, face=seen.landmarks)
+    aside = tuple(MOTIONS + index for index in judged)
+    trained = [index for index in range(2 * MOTIONS) if index not in {*judged, *aside}]
+    return OwnPairs(pairs, trained, judged, pictures=1, posed=aside, face=seen.landmarks)
 
 
 def _targets(rest: Landmarks) -> list[Floats]:

@@ -132,7 +132,7 @@ def tuned_to(
     """
     course = _Course(progress)
     if isinstance(portrait, Album) and portrait.views:
-        own = own_pairs(portrait)
+        own = own_pairs(portrait, base=base)
     else:
         own, config = pseudo_pairs(portrait, base=base), replace(config, steps=min(config.steps, ALONE_STEPS))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
