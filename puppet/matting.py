@@ -19,6 +19,7 @@ Matte = NDArray[np.uint8]  # (H, W): 255 person, 0 background
 FINEST_PX = 2048  # longer side at which edges are worked out; larger pictures get them enlarged
 FILLED_PX = 512  # longer side at which what the person hides is made up; at 1024 it takes three times as long
 INPAINT_RADIUS_PX = 3
+SOFTENED_PX = (4, 8, 16, 32)  # standard deviations of the blur at twice to four times that depth behind the person
 CUT_PX = 400  # longer side of the picture in which the outline is cut: the segmentation knows 256 px, no more
 SURE = 0.95  # what the segmentation takes for a person (or, under 0.05, for none) is not to be doubted
 EDGE = 0.03  # half the width of the soft edge, in face widths
@@ -73,7 +74,7 @@ def still_background(image: Image, matte: Matte) -> Image:
     """(H, W, 3) uint8: `image` with its person painted away; `image` itself wherever `matte` is 0.
 
     Lines that end at the person are drawn on behind it: Bertalmio et al., "Navier-Stokes, Fluid Dynamics, and Image and
-    Video Inpainting" (2001).
+    Video Inpainting" (2001). The deeper behind, the less they are to be trusted, and the softer they become.
     """
     shadow_px = max(2, round(max(matte.shape) / 400))  # a trace of the person reaches beyond the matte
     hidden: Matte = cv2.dilate((matte > 0).astype(np.uint8), _disc(shadow_px)).astype(np.uint8)
@@ -93,7 +94,11 @@ def _drawn_on(image: Image, hidden: Matte) -> Image:
     hole = (share > 0).astype(np.uint8)
     if hole.all():
         return np.broadcast_to(image.mean(axis=(0, 1)), image.shape).astype(np.uint8)
-    filled = cv2.inpaint(small, hole, INPAINT_RADIUS_PX, cv2.INPAINT_NS)
+    filled = cv2.inpaint(small, hole, INPAINT_RADIUS_PX, cv2.INPAINT_NS).astype(np.float32)
+    depth_px = cv2.distanceTransform(hole, cv2.DIST_L2, 5)
+    for sigma_px in SOFTENED_PX:
+        deep = (depth_px / (2 * sigma_px) - 1).clip(0, 1)[..., None]
+        filled += deep * (cv2.GaussianBlur(filled, (0, 0), sigma_px) - filled)
     return cv2.resize(filled, (width_px, height_px), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
