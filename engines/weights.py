@@ -18,11 +18,11 @@ FOLDER: Final = Path(__file__).parent / "assets"
 NETWORK_VERSION: Final = 2  # raised whenever engines.network changes what weights mean
 CRITIC_VERSION: Final = 1  # the same of engines.critic
 SHA256: Final[dict[str, str]] = {  # of the files shipped in FOLDER
-    "critic.safetensors": "ca031e7aa5d701e602fe0ddcc97980e1bdf3e766622811e6458ba2365f97640d",
+    "critic.safetensors": "b63796a6835e6fe5447f5d163f4d0f50655ca02dedf9369f60fc26f468b3dda4",
     "embed.onnx": "2118783699132d2b7427d3a48cb2ee831e0eaf6ea657f6705526f2b3b9266a29",
     "frame-1024.onnx": "9ecca1928cc6076c43b51fa3ed9a94d3aa3b6ed3f28b6ef997b819ad31193285",
     "frame-512.onnx": "09ce383f2fdfdfe2081f9fe0930f0da14f07aae359087561c73fd268d054c6c9",
-    "judge.onnx": "02c823709f2c6bdea0a933fb58da08e1f8c752e6cbbba8ca6bd0c8fcaa24fcfe",
+    "judge.onnx": "93b949f7178fcf66334aa5d85d58da0f12e88b68199b8ffd5b7030747956e236",
     "ours.safetensors": "d3c46c4dfaa59ea27941d2dd5b2c439ae1a688c9005a52c0fb8b9d6054eaa5bc",
     "repaint-fp16.onnx": "1ca86982f5d7e855be9edaa25bb2e159b51700aa1d344a5f8a18c6a91b5d951f",
     "repaint.onnx": "946bb1812a7f4777e1425685a7d29cee309766a885ed926ce3e3e1cb5acdebd6",
