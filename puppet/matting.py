@@ -18,8 +18,9 @@ Matte = NDArray[np.uint8]  # (H, W): 255 person, 0 background
 
 FINEST_PX = 2048  # longer side at which edges are worked out; larger pictures get them enlarged
 FILLED_PX = 512  # longer side at which what the person hides is made up; at 1024 it takes three times as long
-INPAINT_RADIUS_PX = 3
+INPAINT_RADIUS_PX = 1  # with 3 it looks no better, is farther from the truth by LPIPS, and takes three times as long
 SOFTENED_PX = (4, 8, 16, 32)  # standard deviations of the blur at twice to four times that depth behind the person
+STACK = 2.45  # radius of cv2.stackBlur for a standard deviation of 1
 CUT_PX = 400  # longer side of the picture in which the outline is cut: the segmentation knows 256 px, no more
 SURE = 0.95  # what the segmentation takes for a person (or, under 0.05, for none) is not to be doubted
 EDGE = 0.03  # half the width of the soft edge, in face widths
@@ -98,7 +99,8 @@ def _drawn_on(image: Image, hidden: Matte) -> Image:
     depth_px = cv2.distanceTransform(hole, cv2.DIST_L2, 5)
     for sigma_px in SOFTENED_PX:
         deep = (depth_px / (2 * sigma_px) - 1).clip(0, 1)[..., None]
-        filled += deep * (cv2.GaussianBlur(filled, (0, 0), sigma_px) - filled)
+        side = 2 * round(STACK * sigma_px) + 1
+        filled += deep * (cv2.stackBlur(filled, (side, side)) - filled)
     return cv2.resize(filled, (width_px, height_px), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
