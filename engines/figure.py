@@ -164,8 +164,7 @@ def _rigged(
     """The controls in `region` with their response, where the embedding has a rig of its picture `number`."""
     if "rig" not in embedding.tensors:
         return controls
-    face = embedding.portrait.landmarks
-    crop = Crop.around(face.points, width_px=face.width_px, height_px=face.height_px)
+    crop = Crop.of(embedding.portrait.landmarks)
     return replace(
         controls, response=responses(embedding.tensors["rig"][number], controls.around + _origin(region)[:2], crop)
     )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puppet import facemesh
-from puppet.types import Floats, Image
+from puppet.types import Floats, Image, Landmarks
 
 VERSION: Final = 1
 SIDE_PX: Final = 256  # of the square that networks work on
@@ -54,6 +54,11 @@ class Crop:
             for middle, length in zip((low + high) / 2, (width_px, height_px), strict=True)
         )
         return cls(left, top, side)
+
+    @classmethod
+    def of(cls, face: Landmarks) -> Self:
+        """The square around the face in the picture that it was found in."""
+        return cls.around(face.points, width_px=face.width_px, height_px=face.height_px)
 
     @property
     def slices(self) -> tuple[slice, slice]:

@@ -233,7 +233,7 @@ def sights(warped: PortraitEmbedding, warp: WarpEngine) -> list[tuple[Image, Flo
     A further picture is seen as it will be painted: in the portrait's place and tone.
     """
     portrait = warped.portrait
-    crop = _crop(portrait.landmarks)
+    crop = Crop.of(portrait.landmarks)
     pictures = [portrait.image, *(warp.paint(warped, points) for points in warped.tensors.get("views.points", ()))]
     return [
         (crop.cut(picture), crop.to_square(points)) for picture, points in zip(pictures, _points(warped), strict=True)
@@ -248,7 +248,7 @@ def _points(embedding: PortraitEmbedding) -> Floats:
 
 def _unpack(embedding: PortraitEmbedding, warp: WarpEngine) -> _Face:
     portrait = embedding.portrait
-    crop = _crop(portrait.landmarks)
+    crop = Crop.of(portrait.landmarks)
     warped = replace(embedding, engine=warp.name)
     rest = np.ascontiguousarray(warp.paint(warped, portrait.landmarks.points)[..., :3])
     return _Face(
@@ -262,10 +262,6 @@ def _unpack(embedding: PortraitEmbedding, warp: WarpEngine) -> _Face:
         psi=np.asarray(embedding.tensors["psi"], np.float32),
         features=tuple(np.asarray(embedding.tensors["features"], np.float32)[:, None]),
     )
-
-
-def _crop(face: Landmarks) -> Crop:
-    return Crop.around(face.points, width_px=face.width_px, height_px=face.height_px)
 
 
 def _touched(warped: Image, rest: Image) -> Floats:

@@ -66,7 +66,7 @@ def test_each_motion_of_the_head_has_its_number(portrait: Portrait) -> None:
 
 
 def test_a_head_at_rest_was_where_it_is(portrait: Portrait) -> None:
-    points = Crop.around(portrait.landmarks.points, width_px=512, height_px=512).to_square(portrait.landmarks.points)
+    points = Crop.of(portrait.landmarks).to_square(portrait.landmarks.points)
     skull = list(facemesh.SKULL)
     still = fit_similarity(points[skull].astype(float), points[skull].astype(float))
     places = turned_from(still, points)
@@ -93,7 +93,7 @@ def test_only_what_surrounds_the_face_responds(plain: PortraitEmbedding) -> None
     further = shifts - flow.displacements(before.controls, before.points, target)
     count = len(flow.FACE_CONTROLS)
     assert not further[:count].any()
-    crop = Crop.around(plain.portrait.landmarks.points, width_px=plain.portrait.image.shape[1], height_px=512)
+    crop = Crop.of(plain.portrait.landmarks)
     np.testing.assert_allclose(further[count:, 0], 5 * crop.side / 256, rtol=0.1)
     assert not further[count:, 1].any()
     still = flow.displacements(after.controls, after.points, after.points)

@@ -39,8 +39,7 @@ def rigged(embedding: PortraitEmbedding, rig: Rig | None) -> PortraitEmbedding:
     if rig is None:
         return embedding
     portrait = embedding.portrait
-    face = portrait.landmarks
-    crop = Crop.around(face.points, width_px=face.width_px, height_px=face.height_px)
-    seen = seen_by_network(crop.cut(portrait.image), crop.to_square(face.points))
+    crop = Crop.of(portrait.landmarks)
+    seen = seen_by_network(crop.cut(portrait.image), crop.to_square(portrait.landmarks.points))
     parts = torch.from_numpy(seen)[None].permute(0, 3, 1, 2).float().div(255).split([3, 3, 1], dim=1)
     return replace(embedding, tensors={**embedding.tensors, "rig": np.asarray(rig(*parts).numpy())})
