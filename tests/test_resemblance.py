@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from engines.training import losses
+from engines.training.augmentation import augmented, mirrored
 from engines.training.clips import find_clips
-from engines.training.data import Batch, augmented, collate, mirrored, sample
+from engines.training.data import Batch, collate
 from engines.training.pairs import Pairs, prepare
 from engines.training.perceptual import PerceptualNet
 from engines.training.resemblance import FaceDescriber, cut
+from engines.training.sample import sample
 from puppet import identity
 from puppet.types import Image, Landmarks
 
@@ -24,7 +26,9 @@ from puppet.types import Image, Landmarks
 def held(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pairs:
     folder = tmp_path_factory.mktemp("clips")
     (folder / "real__bert__turns.mp4").symlink_to(data / "turn.mp4")
-    made = prepare(find_clips(folder)[0], tracks=folder / "tracks", cache=folder / "pairs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engines.training.pairs.PORTRAITS_PER_CLIP", 3)
+        made = prepare(find_clips(folder)[0], tracks=folder / "tracks", cache=folder / "pairs")
     assert made is not None
     return Pairs.load(made)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,16 +16,20 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from engines import build
+from engines.network import resample
 from engines.realism import Realism
 from engines.training import losses, pairs
+from engines.training.augmentation import augmented
+from engines.training.bend import Bend
 from engines.training.clips import DataError, find_clips, shots, split, track, validation_identities
 from engines.training.critic import CriticTrainer, calibrated
-from engines.training.data import Batch, Mixture, augmented, collate, sample
+from engines.training.data import Batch, Mixture, collate
 from engines.training.loop import RIG_RATE, CheckpointError, Config, Trainer, train
 from engines.training.losses import Weights
 from engines.training.models import MODELS
 from engines.training.pairs import Pairs
 from engines.training.perceptual import PerceptualNet
+from engines.training.sample import sample
 from puppet.__main__ import main
 
 QUICK = Config(steps=2, batch=2, warm_up=1, checkpoint_s=0, bf16=False)
@@ -33,6 +38,13 @@ QUICK = Config(steps=2, batch=2, warm_up=1, checkpoint_s=0, bf16=False)
 @pytest.fixture(autouse=True)
 def _features(monkeypatch: pytest.MonkeyPatch, load_features: Callable[[str], PerceptualNet]) -> None:
     monkeypatch.setattr(PerceptualNet, "load", staticmethod(load_features))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_portraits() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "PORTRAITS_PER_CLIP", 3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +129,33 @@ def test_augmentation_treats_all_pictures_of_a_pair_alike(cache: Path) -> None:
         np.testing.assert_array_equal(done[..., 14:17], done[..., 0:3])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_bent_is_bent_alike(cache: Path, seed: int) -> None:
+    """Landmarks stay on the features that they mark, and the known motion still leads from the warped to the true."""
+    held = Pairs.load(cache / "pairs" / "real__bert__turns")
+    bend = Bend(np.random.default_rng(seed))
+    points = held.points[held.pairs[0, 0]]
+    dots = np.zeros((256, 256), np.uint8)
+    inside = points[:, :2].round().astype(int)
+    dots[inside[:, 1], inside[:, 0]] = 255
+    seen = cv2.GaussianBlur(bend.picture(dots), (0, 0), 1.5)
+    moved = bend.points(points)
+    where = moved[:, :2].round().astype(int)
+    where = where[((where >= 0) & (where < 256)).all(axis=1)]
+    assert np.linalg.norm((moved - points)[:, :2], axis=1).max() > 3
+    assert (seen[where[:, 1], where[:, 0]] > 8).mean() > 0.98
+
+    far = int(np.argmax([np.abs(each[..., :2]).mean() for each in held.motion]))
+    errors = []
+    for pair in (sample(held, far), sample(held, far, bend=bend)):
+        each = collate([pair]).to(torch.device("cpu"))
+        known = F.interpolate(each.motion[:, 2:], size=256)
+        found = resample(each.warped, each.motion[:, :2] * each.motion[:, 2:])
+        errors += [float((known * (picture - each.target).abs()).mean()) for picture in (each.warped, found)]
+    assert errors[1] < 0.75 * errors[0]
+    assert errors[3] < 0.75 * errors[2]
+
+
 def test_a_closer_look_lengthens_motions(cache: Path) -> None:
     pair = sample(Pairs.load(cache / "pairs" / "real__bert__turns"), 0)
     pair = replace(pair, motions=np.full_like(pair.motions, 0.5))
@@ -162,7 +201,7 @@ def test_optical_flow_is_what_the_generator_s_flow_should_be(cache: Path) -> Non
 @pytest.mark.parametrize("seed", range(6))
 def test_what_surrounds_a_face_is_found_in_augmented_pairs_too(cache: Path, seed: int) -> None:
     """A rig that shows each place's brightness in the portrait shows it where the head's turn has carried it."""
-    pair = sample(Pairs.load(cache / "pairs" / "real__bert__turns"), 30)
+    pair = sample(Pairs.load(cache / "pairs" / "real__bert__turns"), 5)
     batches = [collate([each]).to(torch.device("cpu")) for each in (pair, augmented(pair, np.random.default_rng(seed)))]
     for each in batches:
         turned, there = each.around.split([2, 1], dim=1)

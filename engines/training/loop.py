@@ -24,10 +24,11 @@ from engines.rig import Rig
 from engines.training import losses, pairs
 from engines.training.adversary import DISCRIMINATORS, Adversary
 from engines.training.clips import Clip, DataError
-from engines.training.data import Batch, Mixture, collate, loader, sample
+from engines.training.data import Batch, Mixture, collate, loader
 from engines.training.losses import Weights
 from engines.training.models import MODELS, WarpFed, placed
 from engines.training.rigged import digest
+from engines.training.sample import sample
 from engines.training.sheet import contact_sheet
 from engines.warp import WarpEngine
 from engines.weights import NETWORK_VERSION
@@ -256,7 +257,8 @@ def train(
 
 
 def _prepared(clips: Sequence[Clip], cache: Path, rig: Rig | None = None) -> tuple[list[Clip], list[Path]]:
-    versions = (geometry.VERSION, WarpEngine.version, PREPARATION, digest(rig)[:16] if rig else "plain")
+    chosen = f"{pairs.PORTRAITS_PER_CLIP}x{pairs.TARGETS_PER_PORTRAIT}"
+    versions = (geometry.VERSION, WarpEngine.version, PREPARATION, chosen, digest(rig)[:16] if rig else "plain")
     made = cache / "-".join(map(str, ("pairs", *versions)))  # they depend on all of these
     found = [(clip, pairs.prepare(clip, tracks=cache / "tracks", cache=made, rig=rig)) for clip in clips]
     usable = [(clip, folder) for clip, folder in found if folder is not None]

@@ -15,9 +15,10 @@ import torch
 from engines import weights
 from engines.geometry import COARSE_PX, seen_by_network
 from engines.neural import NeuralEngine
-from engines.training.data import Sample, collate
+from engines.training.data import collate
 from engines.training.evaluation import Painter
 from engines.training.models import MODELS
+from engines.training.sample import Sample
 from engines.training.tuning import NoGainError, tuned_to
 from engines.tuned import unfolded
 from puppet.types import Engine, Floats, Image, Motion, Portrait

@@ -26,8 +26,10 @@ from puppet.types import Floats, Image, Landmarks, Portrait
 
 logger = logging.getLogger(__name__)
 
-PORTRAITS_PER_CLIP = 3
-TARGETS_PER_PORTRAIT = 20
+PORTRAITS_PER_CLIP = 20  # few are learnt by heart
+TARGETS_PER_PORTRAIT = 4
+DROWSY = 0.2  # of a shot's frames, with the eyes least open: no portraits
+EXTREME = 0.12  # of its frames count as those with the mouth most open, or the eyes most shut
 SHORTEST_SHOT = 8  # frames
 AGREEMENT_PX = 2.0
 FARTHEST_PX = 40.0
@@ -78,25 +80,27 @@ def prepare(clip: Clip, *, tracks: Path, cache: Path, rig: Rig | None = None) ->
 
 
 def _choose(clip: Clip, found: Track) -> dict[int, list[int]]:
-    """Portrait frame -> target frames, of the same shot: half of them spread evenly, half of them the extremes."""
+    """Portrait frame -> target frames, of the same shot; the first portrait is the first frame that can be one."""
     random = np.random.default_rng(seed_of(clip))
-    usable = [[index for index in shot if found.valid[index]] for shot in shots(clip, len(found.valid))]
+    usable = [np.array([index for index in shot if found.valid[index]]) for shot in shots(clip, len(found.valid))]
     usable = [shot for shot in usable if len(shot) >= SHORTEST_SHOT]
+    lengths = np.array([len(shot) for shot in usable])
     chosen = {}
     for number in range(PORTRAITS_PER_CLIP if usable else 0):
-        shot = usable[number % len(usable)]
-        portrait = shot[0] if number < len(usable) else int(random.choice(shot))
-        others = np.array([index for index in shot if index != portrait])
-        chosen[portrait] = sorted(_targets(others, found.points, random))
-    return chosen
+        shot = usable[int(random.choice(len(usable), p=lengths / lengths.sum())) if number else 0]
+        eyes = eye_opening(found.points[shot]).mean(axis=1)
+        portrait = int(random.choice(shot[eyes >= np.percentile(eyes, 100 * DROWSY)]) if number else shot[0])
+        chosen[portrait] = sorted(_targets(shot[shot != portrait], found.points, random))
+    return dict(sorted(chosen.items()))
 
 
 def _targets(others: NDArray[np.int64], points: Floats, random: np.random.Generator) -> set[int]:
-    count = min(TARGETS_PER_PORTRAIT, len(others))
+    """One with the mouth open, one with the eyes shut, and any."""
     mouth, eyes = mouth_opening(points[others]), eye_opening(points[others]).mean(axis=1)
-    extremes = [*others[np.argsort(mouth)[-count // 4 :]], *others[np.argsort(eyes)[: count // 4]]]
-    rest = random.choice(others, count - count // 4 * 2, replace=False)
-    return {int(index) for index in (*extremes, *rest)}
+    shouting = others[mouth >= np.percentile(mouth, 100 * (1 - EXTREME))]
+    blinking = others[eyes <= np.percentile(eyes, 100 * EXTREME)]
+    rest = random.choice(others, min(TARGETS_PER_PORTRAIT, len(others)) - 2, replace=False)
+    return {int(index) for index in (random.choice(shouting), random.choice(blinking), *rest)}
 
 
 def _make(

@@ -15,10 +15,11 @@ from torch.func import functional_call
 from engines import weights as stored
 from engines.geometry import seen_by_network
 from engines.training import losses
-from engines.training.data import Batch, collate, sample
+from engines.training.data import Batch, collate
 from engines.training.loop import Config
 from engines.training.models import WarpFed, placed
 from engines.training.own import OwnPairs
+from engines.training.sample import sample
 from puppet import identity
 
 PSI_RATE: Final = 10  # times the learning rate: psi is one vector instead of millions of weights
