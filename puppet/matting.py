@@ -20,6 +20,7 @@ FINEST_PX = 2048  # longer side at which edges are worked out; larger pictures g
 FILLED_PX = 512  # longer side at which what the person hides is made up; at 1024 it takes three times as long
 INPAINT_RADIUS_PX = 1  # with 3 it looks no better, is farther from the truth by LPIPS, and takes three times as long
 SOFTENED_PX = (4, 8, 16, 32)  # standard deviations of the blur at twice to four times that depth behind the person
+MOST_GRAIN = 3.0  # grey levels; more is texture, and no grain
 STACK = 2.45  # radius of cv2.stackBlur for a standard deviation of 1
 CUT_PX = 400  # longer side of the picture in which the outline is cut: the segmentation knows 256 px, no more
 SURE = 0.95  # what the segmentation takes for a person (or, under 0.05, for none) is not to be doubted
@@ -83,7 +84,8 @@ def still_background(image: Image, matte: Matte) -> Image:
     if not hidden.all():
         noise = np.abs(image.astype(np.float32) - cv2.GaussianBlur(image, (0, 0), 1.5))[hidden == 0]
         deviation = float(np.percentile(noise, 10)) / 0.126  # as of normal noise: the quietest tenth sees no texture
-        filled += np.random.default_rng(0).normal(0, deviation, (*matte.shape, 1)).astype(np.float32)
+        grain = np.random.default_rng(0).normal(0, min(deviation, MOST_GRAIN), (*matte.shape, 1))
+        filled += grain.astype(np.float32)
     return np.where((matte == 0)[..., None], image, filled.clip(0, 255).astype(np.uint8))
 
 
@@ -95,13 +97,44 @@ def _drawn_on(image: Image, hidden: Matte) -> Image:
     hole = (share > 0).astype(np.uint8)
     if hole.all():
         return np.broadcast_to(image.mean(axis=(0, 1)), image.shape).astype(np.uint8)
-    filled = cv2.inpaint(small, hole, INPAINT_RADIUS_PX, cv2.INPAINT_NS).astype(np.float32)
+    filled = _inpainted(small, hole)
     depth_px = cv2.distanceTransform(hole, cv2.DIST_L2, 5)
     for sigma_px in SOFTENED_PX:
         deep = (depth_px / (2 * sigma_px) - 1).clip(0, 1)[..., None]
         side = 2 * round(STACK * sigma_px) + 1
         filled += deep * (cv2.stackBlur(filled, (side, side)) - filled)
     return cv2.resize(filled, (width_px, height_px), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def _inpainted(image: Image, hole: Matte) -> Floats:
+    """(H, W, 3): `image` with its `hole` (1) filled, brightness by lines and colour by means.
+
+    Each channel drawn on by itself would give lines fringes of colours that are nowhere around.
+    """
+    parts = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
+    known = (hole == 0).astype(np.float32)[..., None]
+    parts[..., 0] = cv2.inpaint(np.ascontiguousarray(parts[..., 0]), hole, INPAINT_RADIUS_PX, cv2.INPAINT_NS)
+    parts[..., 1:] = _spread(parts[..., 1:].astype(np.float32), known).round()
+    return np.where(known, image, cv2.cvtColor(parts, cv2.COLOR_YCrCb2RGB)).astype(np.float32)
+
+
+def _spread(means: Floats, known: Floats) -> Floats:
+    """`means` (H, W, C) where they are `known` (H, W, 1) 0..1, continued by those of ever larger cells.
+
+    Pull and push: Gortler et al., "The Lumigraph" (1996), section 3.4.
+    """
+    height_px, width_px = known.shape[:2]
+    if known.all() or height_px == width_px == 1:
+        return means
+    half = (width_px + 1) // 2, (height_px + 1) // 2
+    share = cv2.resize(known, half, interpolation=cv2.INTER_AREA)[..., None]
+    sums = cv2.resize(means * known, half, interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(
+        _spread(sums / np.maximum(share, 1e-6), np.minimum(4 * share, 1)),
+        (width_px, height_px),
+        interpolation=cv2.INTER_LINEAR,
+    )
+    return np.asarray(coarse + known * (means - coarse), np.float32)
 
 
 def _likely_person(image: Image, face: Landmarks) -> Floats:

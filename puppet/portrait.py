@@ -27,7 +27,7 @@ from puppet.types import Engine, Image, Landmarks, Portrait, PortraitEmbedding, 
 
 logger = logging.getLogger(__name__)
 
-PREPARATION = 5  # raise it whenever the same file would give another portrait
+PREPARATION = 6  # raise it whenever the same file would give another portrait
 CACHE_BYTES = 1_000_000_000  # some 140 portraits of 1024 px
 
 

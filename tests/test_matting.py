@@ -104,6 +104,33 @@ def test_the_filling_continues_what_surrounds_it() -> None:
     assert np.abs(background.astype(int) - image).mean() < 4
 
 
+def test_what_is_made_up_has_no_colours_that_are_nowhere_around() -> None:
+    """Behind the person, slanting blinds meet a curtain, as a camera with a little noise sees them."""
+    rows, columns = np.mgrid[:256, :256]
+    light = ((rows + columns // 3) // 9 % 2)[..., None]
+    sharp = np.where((columns < 150)[..., None], 40.0 + 200 * light, (90.0, 30.0, 25.0))
+    noise = np.random.default_rng(0).normal(0, 3, sharp.shape)
+    image = (cv2.GaussianBlur(sharp, (0, 0), 0.8) + noise).clip(0, 255).astype(np.uint8)
+    matte = np.zeros(image.shape[:2], np.uint8)
+    cv2.ellipse(matte, (130, 140), (70, 100), 0, 0, 360, (255,), -1)
+    background = still_background(np.where(matte[..., None] > 0, np.uint8(128), image), matte)
+    made_up, around = (
+        cv2.cvtColor(cv2.blur(picture, (5, 5)), cv2.COLOR_RGB2YCrCb)[where, 1:].astype(int)
+        for picture, where in ((background, matte > 0), (image, matte == 0))
+    )
+    assert (made_up.min(axis=0) > around.min(axis=0) - 5).all()
+    assert (made_up.max(axis=0) < around.max(axis=0) + 5).all()
+
+
+def test_texture_is_not_taken_for_grain() -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(60, 200, (128, 128, 1)).repeat(3, axis=2).astype(np.uint8)
+    matte = np.zeros(image.shape[:2], np.uint8)
+    cv2.circle(matte, (64, 64), 50, (255,), -1)
+    middle = still_background(image, matte)[54:74, 54:74, 0].astype(float)
+    assert (middle - cv2.GaussianBlur(middle, (0, 0), 3)).std() < 1.2 * matting.MOST_GRAIN
+
+
 def test_a_person_that_hides_everything_leaves_a_plain_background() -> None:
     image = np.tile(np.array([[[0, 20, 30]], [[200, 40, 30]]], np.uint8), (40, 60, 1))
     background = still_background(image, np.full((80, 60), 255, np.uint8))
