@@ -23,7 +23,7 @@ SHA256: Final[dict[str, str]] = {  # of the files shipped in FOLDER
     "frame-1024.onnx": "9ecca1928cc6076c43b51fa3ed9a94d3aa3b6ed3f28b6ef997b819ad31193285",
     "frame-512.onnx": "09ce383f2fdfdfe2081f9fe0930f0da14f07aae359087561c73fd268d054c6c9",
     "judge.onnx": "93b949f7178fcf66334aa5d85d58da0f12e88b68199b8ffd5b7030747956e236",
-    "ours.safetensors": "d3c46c4dfaa59ea27941d2dd5b2c439ae1a688c9005a52c0fb8b9d6054eaa5bc",
+    "ours.safetensors": "aaf58d50bbce8c18b52810682657dd496dbc897a750ac6cd61774c1eefade9f1",
     "repaint-fp16.onnx": "1ca86982f5d7e855be9edaa25bb2e159b51700aa1d344a5f8a18c6a91b5d951f",
     "repaint.onnx": "946bb1812a7f4777e1425685a7d29cee309766a885ed926ce3e3e1cb5acdebd6",
 }
