@@ -30,7 +30,7 @@ from puppet.portrait import WHOLE, Selection
 from puppet.types import Portrait, PuppetError
 
 CONFIG: Final = Config(
-    steps=150,
+    steps=200,
     batch=4,
     learning_rate=1e-4,
     warm_up=20,
