@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import flow
 from engines.geometry import COARSE_PX, SIDE_PX
 from puppet.types import Floats
 
@@ -48,20 +49,15 @@ class Bend:
         """Landmarks (478, 3) px of the square, to where they are seen now."""
         found = np.ascontiguousarray(points[None, :, :2], np.float32)
         for _ in range(4):  # each time a tenth as far from it
-            found = points[None, :, :2] - _at(self._away, found)
+            found = points[None, :, :2] - flow.sample(self._away, found, border=cv2.BORDER_REPLICATE)
         return np.column_stack([found[0], points[:, 2] * self._growth]).astype(np.float32)
 
     def motion(self, motion: NDArray[np.float16]) -> Floats:
         """`Pairs.motion`. The way f at a place becomes J^-1 f, with J the bend's slopes there."""
         cell = SIDE_PX // COARSE_PX
         source = cv2.resize(self._source, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
-        found = _at(motion.astype(np.float32), np.asarray((source + 0.5) / cell - 0.5, np.float32))
+        at = np.asarray((source + 0.5) / cell - 0.5, np.float32)
+        found: Floats = flow.sample(motion.astype(np.float32), at, border=cv2.BORDER_REPLICATE)
         slopes = np.stack([np.gradient(source, cell, axis=axis) for axis in (1, 0)], axis=-1)
         found[..., :2] = np.linalg.solve(slopes, found[..., :2, None])[..., 0]
         return found
-
-
-def _at(field: Floats, places: Floats) -> Floats:
-    """(h, w, C): `field` at `places` (h, w, 2) in its own cells."""
-    found = cv2.remap(field, places, _NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found, np.float32)

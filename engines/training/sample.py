@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import flow
 from engines.geometry import COARSE_PX, SIDE_PX, head_motion, seen_by_network
 from engines.response import head_change, turned_from
 from engines.training.bend import Bend
@@ -64,8 +65,7 @@ def sample(
 
 def _covering(places: Floats, matte: NDArray[np.uint8]) -> Floats:
     """(64, 64) 0..1: how much of the person lies at `places` (64, 64, 2) px."""
-    there = cv2.remap(matte, places, np.empty((0, 0), np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return (there / 255).astype(np.float32)
+    return (flow.sample(matte, places, border=cv2.BORDER_REPLICATE) / 255).astype(np.float32)
 
 
 def _beside(points: Floats) -> NDArray[np.bool_]:
