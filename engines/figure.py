@@ -105,25 +105,50 @@ def view_of(embedding: PortraitEmbedding, index: int) -> Figure:
     behind = embedding.portrait.background if embedding.backdrop is None else embedding.backdrop
     person, whole_points = tensors["views.person"][index], tensors["views.points"][index]
     region, points = local(whole_points, person.shape)
+    basis = basis_of(points, person[region].shape, bottom_px=person.shape[0] - region[0].start)
+    return _other_figure(embedding, index + 1, person, whole_points, behind=behind, basis=basis)
+
+
+def mirrored_figure(embedding: PortraitEmbedding, person: Image, points: Floats, basis: Floats) -> Figure:
+    """The portrait with left and right exchanged, before nothing: all these are so already."""
+    return _other_figure(embedding, None, person, points, behind=np.zeros_like(person), basis=basis)
+
+
+def basis_of(points: Floats, shape: tuple[int, ...], *, bottom_px: float) -> Floats:
+    """(GRID * GRID, N) `flow.spline_basis` for a face of landmarks (478, 3) in a region of `shape` (h, w, …)."""
+    controls = flow.controls_of(points, bottom_px=bottom_px)
+    nodes = flow.grid_nodes(shape)
+    return flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points))
+
+
+def _other_figure(
+    embedding: PortraitEmbedding,
+    number: int | None,
+    person: Image,
+    whole_points: Floats,
+    *,
+    behind: Image,
+    basis: Floats,
+) -> Figure:
+    """Of another `person` (H, W, 4) than the embedding's, with the colours of its mouth."""
+    region, points = local(whole_points, person.shape)
     part = np.ascontiguousarray(person[region])
-    controls = flow.controls_of(points, bottom_px=person.shape[0] - region[0].start)
-    nodes = flow.grid_nodes(part.shape)
     return _figure(
         embedding,
-        index + 1,
+        number,
         whole_points,
         canvas=over(person, behind),
         behind=behind,
         person=part,
-        basis=flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points)),
+        basis=basis,
         eyeballs=(eyeball_of(part[..., :3], points, 0), eyeball_of(part[..., :3], points, 1)),
-        palette=Palette(*tensors["palette"]),
+        palette=Palette(*embedding.tensors["palette"]),
     )
 
 
 def _figure(
     embedding: PortraitEmbedding,
-    number: int,
+    number: int | None,
     whole_points: Floats,
     *,
     canvas: Image,
@@ -133,7 +158,10 @@ def _figure(
     eyeballs: tuple[Eyeball, Eyeball],
     palette: Palette,
 ) -> Figure:
-    """Of the embedding's picture `number`; `whole_points`, `canvas` and `behind` are those of the whole picture."""
+    """Of the embedding's picture `number`, or of none of them as it is.
+
+    `whole_points`, `canvas` and `behind` are those of the whole picture.
+    """
     region, points = local(whole_points, canvas.shape)
     rows, columns = region
     with_margin, pad_px = padded(person)
@@ -159,10 +187,10 @@ def _figure(
 
 
 def _rigged(
-    controls: flow.Controls, embedding: PortraitEmbedding, number: int, region: tuple[slice, slice]
+    controls: flow.Controls, embedding: PortraitEmbedding, number: int | None, region: tuple[slice, slice]
 ) -> flow.Controls:
     """The controls in `region` with their response, where the embedding has a rig of its picture `number`."""
-    if "rig" not in embedding.tensors:
+    if number is None or "rig" not in embedding.tensors:
         return controls
     crop = Crop.of(embedding.portrait.landmarks)
     return replace(

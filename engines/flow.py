@@ -74,6 +74,12 @@ def face_size(points: Floats) -> float:
     return float(np.ptp(oval, axis=0).mean())
 
 
+def facing_of(points: Floats) -> Floats:
+    """(478,) -1..1: how much of the surface at each landmark faces the camera, as if the head were a ball."""
+    outward = points - (points[list(facemesh.OVAL)].mean(axis=0) + (0, 0, 0.25 * face_size(points)))
+    return np.asarray(-outward[:, 2] / np.linalg.norm(outward, axis=1), np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Controls:
     """The control points of one portrait. They are cheap: made from its landmarks and its size alone."""
@@ -123,9 +129,7 @@ def controls_of(points: Floats, *, bottom_px: float) -> Controls:
     shell_weight = np.concatenate(weight)
     apart = np.linalg.norm(shell_points[:, None, :2] - oval[None, :, :2], axis=-1).min(axis=1) > 0.08 * size
     shell_points, shell_weight = shell_points[apart], shell_weight[apart]
-    # How much of each landmark's surface faces the camera, as if the head were a ball.
-    outward = points[FACE_CONTROLS] - (centre + (0, 0, 0.25 * size))
-    facing = np.clip(-outward[:, 2] / np.linalg.norm(outward, axis=-1), 0, 1)
+    facing = facing_of(points)[FACE_CONTROLS].clip(0, 1)
     noise = SMOOTHNESS * (1 + (np.clip(0.45 - facing, 0, 1) / 0.06) ** 2)
     shoulder_points = np.array(shoulders, np.float32)
     return Controls(

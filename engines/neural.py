@@ -23,6 +23,7 @@ from engines.geometry import SIDE_PX, Crop, head_motion, seen_by_network
 from engines.realism import Realism
 from engines.repair import Repair
 from engines.runner import Example, Runner
+from engines.symmetry import FarSide
 from engines.warp import WarpEngine
 from engines.weights import FOLDER, WeightsError
 from puppet.motion import target_points
@@ -136,7 +137,8 @@ class NeuralEngine(Closing):
         return self._painters[side_px]
 
     def _canvas_for(self, face: _Face) -> tuple[Canvas, Painter] | None:
-        if len(face.features) > 1:  # an album, whose pictures take turns
+        album = len(face.features) > 1  # whose pictures take turns
+        if album or FarSide.of(face.embedding.portrait.landmarks.points):
             return None
         side_px = side_for(face.warped)
         painter = self.painter(side_px) if side_px else None

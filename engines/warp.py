@@ -2,14 +2,15 @@
 
 Layers, from the back: the still background, the person carried by the smooth flow, and in the openings of the skin
 the eyeballs and the mouth. Everything that depends on the portrait alone is made once in `embed`. Of an album, each
-frame is painted from the nearest picture (`engines.views`).
+frame is painted from the nearest picture (`engines.views`). Of a single one that looks aside, the far side of the face
+is mirrored when it comes to be seen (`engines.symmetry`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import cv2
 import numpy as np
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 
 from engines import flow
 from engines.eyes import eyeball_of, paint_eyeball
-from engines.figure import Figure, figure_of, local, view_of
+from engines.figure import Figure, basis_of, figure_of, local, view_of
 from engines.layers import foreground, over
 from engines.mouth import jaws, own_share, paint_mouth, palette_of
 from engines.slit import EYES, MOUTH, Opening, open_slit
+from engines.symmetry import FarSide, Mirrored, mirrored_basis
 from engines.views import Views, in_tone
 from puppet.motion import target_points
 from puppet.overlay import Album
@@ -33,7 +35,7 @@ class WarpEngine(Closing):
     """Pure numpy and OpenCV; see the module's first lines. One thread at a time."""
 
     name = "warp"
-    version = 3  # of the tensors in its embeddings
+    version = 4  # of the tensors in its embeddings
     frugal = False  # it knows no simpler way
 
     def __init__(self) -> None:
@@ -47,11 +49,9 @@ class WarpEngine(Closing):
             return portrait
         region, points = local(portrait.landmarks.points, portrait.image.shape)
         image, background = portrait.image[region], portrait.background[region]
-        controls = flow.controls_of(points, bottom_px=portrait.image.shape[0] - region[0].start)
-        nodes = flow.grid_nodes(image.shape)
         palette = palette_of(image, points)
         tensors: dict[str, NDArray[np.generic]] = {
-            "basis": flow.spline_basis(controls.points, nodes, noise=controls.noise, unit_px=flow.face_size(points)),
+            "basis": basis_of(points, image.shape, bottom_px=portrait.image.shape[0] - region[0].start),
             "person": foreground(image, background, portrait.matte[region]),
             "palette": np.stack([palette.cavity, palette.teeth, palette.tongue]),
         }
@@ -62,6 +62,8 @@ class WarpEngine(Closing):
         embedding = PortraitEmbedding(engine=self.name, portrait=portrait, tensors=tensors)
         if isinstance(portrait, Album) and portrait.views:
             tensors |= self._views(embedding, portrait)
+        elif FarSide.of(portrait.landmarks.points):
+            tensors["mirrored.basis"] = mirrored_basis(portrait)
         return embedding
 
     def animate(self, embedding: PortraitEmbedding, motion: Motion) -> Image:
@@ -110,7 +112,11 @@ def _open(embedding: PortraitEmbedding) -> tuple[Callable[[Floats, int | None], 
     """What paints the embedding, from landmarks (478, 3) px and the frame's time, and chooses from its pictures."""
     portrait = figure_of(embedding)
     if "views.points" not in embedding.tensors:
-        return lambda target, time_ns: _picture(portrait, target), None
+        far = FarSide.of(embedding.portrait.landmarks.points)
+        if far is None:
+            return lambda target, time_ns: _picture(portrait, target), None
+        near = cache(partial(Mirrored, embedding, far))  # made when it is first to be seen
+        return lambda target, time_ns: _completed(_picture(portrait, target), target, far, near), None
 
     def open_view(index: int) -> Callable[[Floats], Image]:
         return partial(_picture, portrait if index == 0 else view_of(embedding, index - 1))
@@ -123,6 +129,15 @@ def _picture(face: Figure, target: Floats) -> Image:
     output = face.canvas.copy()
     output[face.region] = _paint(face, target - face.origin)
     return output
+
+
+def _completed(picture: Image, target: Floats, far: FarSide, near: Callable[[], Mirrored]) -> Image:
+    """`picture` with what it hides of the face painted from the near side, where that is to be seen."""
+    shown = far.shown(target)
+    if shown.any():
+        mirrored = near()
+        mirrored.over(picture, _paint(mirrored.figure, target - mirrored.figure.origin), target, shown)
+    return picture
 
 
 def _paint(face: Figure, target: Floats) -> Image:
