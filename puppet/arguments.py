@@ -120,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("out", type=Path, metavar="OUT", help="folder for checkpoint, weights, pictures and logs")
     train.add_argument(
         "--model",
-        choices=("ours", "rig", "paper", "x2face", "pix2pixhd", "critic"),
+        choices=("ours", "rig", "paper", "paper-128", "x2face", "pix2pixhd", "critic"),
         default="ours",
         help="a generator: ours (default), the paper's or one like its rivals; the rig that ours stands on; or the "
         "realism score's critic",
