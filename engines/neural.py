@@ -100,7 +100,7 @@ class NeuralEngine(Closing):
         if self._face is None or self._face.embedding is not embedding:
             face = _unpack(embedding, self._warp)
             self._face, self._canvas = face, self._canvas_for(face)
-        if self._canvas is not None:
+        if self._canvas is not None and not self._face.mirrors(target):
             canvas, painter = self._canvas
             output = canvas.paint(painter, target)
         elif self.frugal:
@@ -137,8 +137,7 @@ class NeuralEngine(Closing):
         return self._painters[side_px]
 
     def _canvas_for(self, face: _Face) -> tuple[Canvas, Painter] | None:
-        album = len(face.features) > 1  # whose pictures take turns
-        if album or FarSide.of(face.embedding.portrait.landmarks.points):
+        if len(face.features) > 1:  # an album, whose pictures take turns
             return None
         side_px = side_for(face.warped)
         painter = self.painter(side_px) if side_px else None
@@ -204,6 +203,11 @@ class _Face:
     repair: Repair
     psi: Floats  # (1, …)
     features: tuple[Floats, ...]  # (1, 64, 64, 64), of each picture
+    far: FarSide | None
+
+    def mirrors(self, target: Floats) -> bool:
+        """Whether some of the far side of the face is to be seen, which is painted by parts alone."""
+        return self.far is not None and bool(self.far.shown(target).any())
 
     def canvas(self, side_px: int) -> Canvas:
         """Of the one picture."""
@@ -263,6 +267,7 @@ def _unpack(embedding: PortraitEmbedding, warp: WarpEngine) -> _Face:
         repair=Repair(crop.side),
         psi=np.asarray(embedding.tensors["psi"], np.float32),
         features=tuple(np.asarray(embedding.tensors["features"], np.float32)[:, None]),
+        far=FarSide.of(portrait.landmarks.points),
     )
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from engines import flow
 from engines.figure import basis_of, local, mirrored_figure
-from engines.layers import foreground
 from puppet import canonical, facemesh
 from puppet.smoothing import smoothstep
 from puppet.types import Floats, Image, Portrait, PortraitEmbedding
@@ -62,7 +61,9 @@ class Mirrored:
 
     def __init__(self, embedding: PortraitEmbedding, far: FarSide) -> None:
         portrait = embedding.portrait
-        person = np.ascontiguousarray(foreground(portrait.image, portrait.background, portrait.matte)[:, ::-1])
+        person = np.zeros((*portrait.image.shape[:2], 4), np.uint8)
+        person[local(portrait.landmarks.points, person.shape)[0]] = embedding.tensors["person"]
+        person = np.ascontiguousarray(person[:, ::-1])
         points = _mirrored_points(portrait)
         region, here = local(points, person.shape)
         part = person[region]
@@ -111,19 +112,24 @@ def _gains(portrait: Portrait, far: FarSide) -> Floats:
 
     Broad colours are those of the face at the same height where it begins to be hidden; shades are the near side's.
     """
-    points, count = portrait.landmarks.points, canonical.MESH_COUNT
-    face = np.zeros(portrait.image.shape[:2], np.float32)
-    cv2.fillConvexPoly(face, cv2.convexHull(np.rint(points[:count, :2]).astype(np.int32)), (1.0,))
-    sigma_px = max(TONE * flow.face_size(points), 1.0)
-    sums = cv2.GaussianBlur(np.dstack([portrait.image * face[..., None], face]), (0, 0), sigma_px)
-    at = points[None, :count, :2].astype(np.float32)
+    count = canonical.MESH_COUNT
+    mesh = portrait.landmarks.points[:count, :2]
+    left, top, width, height = cv2.boundingRect(np.rint(mesh).astype(np.int32))
+    left, top = max(left, 0), max(top, 0)
+    image = portrait.image[top : top + height, left : left + width]
+    mesh = mesh - np.array([left, top], np.float32)
+    face = np.zeros(image.shape[:2], np.float32)
+    cv2.fillConvexPoly(face, cv2.convexHull(np.rint(mesh).astype(np.int32)), (1.0,))
+    sigma_px = max(TONE * flow.face_size(portrait.landmarks.points), 1.0)
+    sums = cv2.GaussianBlur(np.dstack([image * face[..., None], face]), (0, 0), sigma_px)
+    at = mesh[None].astype(np.float32)
     found = flow.sample(np.asarray(sums, np.float32), at, border=cv2.BORDER_REPLICATE)[0]
     colours = found[:, :3] / np.maximum(found[:, 3:], 1e-3)
     across, down = canonical.VERTICES[:, 0], canonical.VERTICES[:, 1]
     apart = np.square(across[:, None] - across) + np.square(ALONG * (down[:, None] - down))
     trusted = _ramp(far.facing[:count], TRUSTED) / np.square(apart + 1)
     wanted = (trusted @ colours) / trusted.sum(axis=1, keepdims=True)
-    gains = np.ones((len(points), 3), np.float32)
+    gains = np.ones((len(far.facing), 3), np.float32)
     gains[:count] = np.clip((wanted + 1) / (colours[canonical.MIRROR[:count]] + 1), 1 / GAIN, GAIN)
     return gains
 
@@ -135,9 +141,11 @@ def _connected(matte: NDArray[np.uint8], points: Floats) -> NDArray[np.bool_]:
     """
     near = _drawn(np.ones((len(points), 1), np.float32), points, matte.shape)
     around = cv2.resize(near, matte.shape[::-1]) > EDGE
-    _, labels = cv2.connectedComponents(((matte > 127) & around).astype(np.uint8))
-    x, y = np.rint(points[facemesh.NOSE_TIP, :2]).astype(int)
-    return cv2.dilate((labels == labels[y, x]).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    person = (matte > 127) & around
+    _, labels = cv2.connectedComponents(person.astype(np.uint8))
+    x, y = np.clip(np.rint(points[facemesh.NOSE_TIP, :2]).astype(int), 0, np.array(matte.shape[::-1]) - 1)
+    whole = person & (labels == labels[y, x])
+    return cv2.dilate(whole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def _drawn(values: Floats, points: Floats, shape: tuple[int, ...]) -> Floats:

@@ -18,6 +18,8 @@ from engines.neural import NeuralEngine
 from engines.pytorch import filled
 from engines.runner import Example, RunnerUnavailable, tried
 from puppet.facemesh import IRIS, LID_UPPER, LIP_INNER_LOWER, LIP_OUTER_LOWER
+from puppet.headpose import rotation_matrix
+from puppet.motion import REST, target_points
 from puppet.portrait import prepare
 from puppet.settings import sample_portraits
 from puppet.types import Floats, Image, Portrait, PortraitEmbedding
@@ -172,6 +174,17 @@ def test_what_a_card_cannot_take_is_painted_by_parts(
     card.frugal = by_parts.frugal = True
     assert not same(replace(embedding))  # the card costs the processor less than even a plain warp would
     by_parts.frugal = False
+    assert card.frames == 1
+
+
+def test_far_side_of_a_face_is_painted_by_parts(portrait: Portrait, card: Card, by_parts: NeuralEngine) -> None:
+    front = portrait.landmarks.points
+    turn = replace(REST, rotation=rotation_matrix(np.array([0, 0.5, 0])).astype(np.float32), strength=1.0)
+    aside = replace(portrait.landmarks, points=target_points(turn, portrait.landmarks))
+    embedding = by_parts.embed(replace(portrait, landmarks=aside))
+    assert (card.paint(embedding, front) == by_parts.paint(embedding, front)).all()
+    assert card.frames == 0
+    assert quality_db(card.paint(embedding, aside.points), by_parts.paint(embedding, aside.points)) > EQUAL_DB
     assert card.frames == 1
 
 
