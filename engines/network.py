@@ -225,11 +225,26 @@ class Repair:
         return resample(warped, self.flow) + self.residual
 
 
-class PortraitEncoder(nn.Module):
-    """Our embedder, once per portrait: e (B, 256), and features (B, 64, 64, 64) that the generator adds to its own.
+class Whitened(nn.Module):
+    """(B, N) numbers as they differ from those of other portraits: mean 0 and variance 1 / N each, over portraits.
 
-    e has the length 1: left free, it grew with P until no unit of the generator's last layer was alive.
+    Left free, an embedding grows with P until no unit of the generator's last layer is alive; merely cut to the length
+    1, it is all mean, and the same for everybody.
     """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(numbers))
+        self.register_buffer("variance", torch.ones(numbers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        several = self.training and len(x) > 1
+        spread = F.batch_norm(x.float(), self.mean, self.variance, training=several, momentum=0.02)
+        return spread / x.shape[1] ** 0.5
+
+
+class PortraitEncoder(nn.Module):
+    """Our embedder, once per portrait: e (B, 256), and features (B, 64, 64, 64) that the generator adds to its own."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -239,10 +254,11 @@ class PortraitEncoder(nn.Module):
             LightDown(2 * width, 4 * width),
             LightDown(4 * width, 4 * width),  # (256, 8, 8)
         )
+        self.whitened = Whitened(4 * width)
 
     def forward(self, portrait: Tensor, raster: Tensor, openings: Tensor) -> tuple[Tensor, Tensor]:
         features = self.first(F.pixel_unshuffle(torch.cat([portrait, raster, openings], dim=1), 4))
-        return F.normalize(self.blocks(features).mean(dim=(2, 3))), features
+        return self.whitened(self.blocks(features).mean(dim=(2, 3))), features
 
 
 class WarpGenerator(nn.Module):

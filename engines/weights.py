@@ -15,17 +15,17 @@ from engines import geometry
 from puppet.types import PuppetError
 
 FOLDER: Final = Path(__file__).parent / "assets"
-NETWORK_VERSION: Final = 2  # raised whenever engines.network changes what weights mean
+NETWORK_VERSION: Final = 3  # raised whenever engines.network changes what weights mean
 CRITIC_VERSION: Final = 1  # the same of engines.critic
 SHA256: Final[dict[str, str]] = {  # of the files shipped in FOLDER
     "critic.safetensors": "b63796a6835e6fe5447f5d163f4d0f50655ca02dedf9369f60fc26f468b3dda4",
-    "embed.onnx": "2118783699132d2b7427d3a48cb2ee831e0eaf6ea657f6705526f2b3b9266a29",
-    "frame-1024.onnx": "9ecca1928cc6076c43b51fa3ed9a94d3aa3b6ed3f28b6ef997b819ad31193285",
-    "frame-512.onnx": "09ce383f2fdfdfe2081f9fe0930f0da14f07aae359087561c73fd268d054c6c9",
+    "embed.onnx": "0a1f3b3d3a38aee04152843a76e15523f6e301c186461210c3a3df79fb13aae2",
+    "frame-1024.onnx": "6c01d1707a751ab09bac4d0d87f5a02ac00e5a13bf1547c0aef9a1d23d71f39c",
+    "frame-512.onnx": "3d4bcd7d1a1981f0131271299b0c53fff6dd558cfb77bff2335d0a205721e998",
     "judge.onnx": "93b949f7178fcf66334aa5d85d58da0f12e88b68199b8ffd5b7030747956e236",
-    "ours.safetensors": "aaf58d50bbce8c18b52810682657dd496dbc897a750ac6cd61774c1eefade9f1",
-    "repaint-fp16.onnx": "1ca86982f5d7e855be9edaa25bb2e159b51700aa1d344a5f8a18c6a91b5d951f",
-    "repaint.onnx": "946bb1812a7f4777e1425685a7d29cee309766a885ed926ce3e3e1cb5acdebd6",
+    "ours.safetensors": "f25bb5be7354be53122dd8201ea4f3e5d55e924003930c94b66446d0c8fdf812",
+    "repaint-fp16.onnx": "3c3c4483ebe5fb4c858e50938c81e9351c9cf570ebdba86e8984f3232aad8439",
+    "repaint.onnx": "e693f326a3ac7280328b8abea2c560af6b48796b8ab7fd658812964c2dc2a4ad",
 }
 
 

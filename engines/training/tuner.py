@@ -147,6 +147,6 @@ def _personal(own: OwnPairs, base: Path) -> WarpFed:
     parts = torch.from_numpy(seen).permute(0, 3, 1, 2).float().div_(255).split([3, 3, 1], dim=1)
     with torch.no_grad():
         psi = model.generator.P(model.encoder(*parts)[0]).mean(dim=0)
-    model.encoder.blocks, model.rig = nn.Identity(), nn.Identity()
+    model.encoder.blocks, model.encoder.whitened, model.rig = nn.Identity(), nn.Identity(), nn.Identity()
     model.generator.P = OwnPsi(psi)
     return model
