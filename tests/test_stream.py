@@ -173,8 +173,9 @@ def test_a_viewer_who_takes_nothing_does_not_slow_the_others(server: StreamServe
     for index in range(40):  # some 20 MB, which no buffer holds
         server.send(Frame(rng.integers(0, 256, (768, 768, 3), np.uint8), index, 0))
         assert decoded(next_part(fast)[1]).shape == (768, 768, 3)
-    server.send(frame(123))
-    assert abs(int(decoded(next_part(fast)[1]).mean()) - 123) < 3
+    server.send(frame(20))
+    brightness = (float(decoded(next_part(fast)[1]).mean()) for _ in range(40))  # some may have been sent twice
+    assert any(abs(each - 20) < 3 for each in brightness)
 
 
 def test_a_viewer_who_leaves_is_forgotten(
