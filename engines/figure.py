@@ -111,7 +111,7 @@ def view_of(embedding: PortraitEmbedding, index: int) -> Figure:
 
 def mirrored_figure(embedding: PortraitEmbedding, person: Image, points: Floats, basis: Floats) -> Figure:
     """The portrait with left and right exchanged, before nothing: all these are so already."""
-    return _other_figure(embedding, None, person, points, behind=np.zeros_like(person), basis=basis)
+    return _other_figure(embedding, None, person, points, behind=np.zeros_like(person[..., :3]), basis=basis)
 
 
 def basis_of(points: Floats, shape: tuple[int, ...], *, bottom_px: float) -> Floats:

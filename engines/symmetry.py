@@ -31,8 +31,16 @@ GAIN: Final = 2.5  # that it is made so much brighter or darker at most
 BESIDE: Final = 1.2  # of the outline, from its middle, up to which ears and hair come with the face
 
 EDGE: Final = 0.05  # of a share, where its soft edge ends
-_OVAL: Final = list(facemesh.OVAL)
-_MOUTH_CM: Final = canonical.VERTICES[list(facemesh.LIP_INNER_UPPER), 1].mean()  # below which neck and collar begin
+
+
+def _rim() -> NDArray[np.int64]:
+    """(N, 2) neighbours in the face's outline, above the mouth: below, neck and collar begin."""
+    pairs = np.stack([facemesh.OVAL, np.roll(facemesh.OVAL, -1)], axis=1)
+    mouth_cm = canonical.VERTICES[list(facemesh.LIP_INNER_UPPER), 1].mean()
+    return pairs[(canonical.VERTICES[pairs, 1] < mouth_cm).all(axis=1)]
+
+
+_RIM: Final = _rim()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +81,18 @@ class Mirrored:
         self.figure = mirrored_figure(embedding, person, points, embedding.tensors["mirrored.basis"])
 
     def over(self, picture: Image, mirrored: Image, target: Floats, shown: Floats) -> None:
-        """Lay the `mirrored` figure (h, w, 4) over `picture` (H, W, 3 or 4) in place, as much as is `shown` (478,).
+        """Lay the `mirrored` figure (h, w, 3) over `picture` (H, W, 3 or 4) in place, as much as is `shown` (478,).
 
-        Both are painted at landmarks `target` (478, 3) px of the picture.
+        Both are painted just now, at landmarks `target` (478, 3) px of the picture.
         """
         under = picture[self.figure.region]
         share = cv2.resize(_drawn(shown[:, None], target - self.figure.origin, under.shape), under.shape[1::-1])
         left, top, width, height = cv2.boundingRect((share > 0).astype(np.uint8))
         box = np.s_[top : top + height, left : left + width]
         under, above = under[box], mirrored[box]
-        share = (share[box] * above[..., 3] * np.float32(1 / 255))[..., None]
-        above = above[..., :3] if under.shape[2] == 3 else np.dstack([above[..., :3], np.full_like(share, 255)])
+        share = (share[box] * self.figure.moved[box][..., 3] * np.float32(1 / 255))[..., None]
+        if under.shape[2] == 4:
+            above = np.dstack([above, np.full_like(share, 255)])
         under[:] = np.rint(under + share * (above - under.astype(np.float32)))
 
 
@@ -153,14 +162,15 @@ def _drawn(values: Floats, points: Floats, shape: tuple[int, ...]) -> Floats:
     cells = (points[:, :2] + 0.5) * (flow.GRID / np.array(shape[1::-1])) - 0.5
     drawn = np.zeros((flow.GRID, flow.GRID, values.shape[1]), np.float32)
 
-    def fill(corners: Floats, value: Floats) -> None:
-        cv2.fillConvexPoly(drawn, np.rint(corners * 16).astype(np.int32), value.tolist(), cv2.LINE_8, shift=4)
+    def fill(patches: Floats, of: Floats) -> None:
+        """Polygons (P, corners, 2), each in the mean of what is at its landmarks, (P, …, C)."""
+        corners = np.rint(patches * 16).astype(np.int32)
+        for patch, value in zip(corners, of.mean(axis=1).tolist(), strict=True):
+            cv2.fillConvexPoly(drawn, patch, value, cv2.LINE_8, shift=4)
 
-    middle = cells[_OVAL].mean(axis=0)
-    for first, second in zip(_OVAL, np.roll(_OVAL, -1), strict=True):
-        inner, value = cells[[second, first]], values[[first, second]].mean(axis=0)
-        if canonical.VERTICES[[first, second], 1].max() < _MOUTH_CM and value.any():
-            fill(np.concatenate([middle + BESIDE * (inner[::-1] - middle), inner]), value)
-    for triangle in canonical.TRIANGLES[values[canonical.TRIANGLES].any(axis=(1, 2))]:
-        fill(cells[triangle], values[triangle].mean(axis=0))
+    rim = _RIM[values[_RIM].any(axis=(1, 2))]
+    middle = cells[list(facemesh.OVAL)].mean(axis=0)
+    fill(np.concatenate([middle + BESIDE * (cells[rim] - middle), cells[rim[:, ::-1]]], axis=1), values[rim])
+    mesh = canonical.TRIANGLES[values[canonical.TRIANGLES].any(axis=(1, 2))]
+    fill(cells[mesh], values[mesh])
     return np.asarray(cv2.GaussianBlur(drawn, (0, 0), 1.0)).reshape(drawn.shape)
