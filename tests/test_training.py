@@ -239,6 +239,17 @@ def test_paper_model_learns_through_its_embedding(batch: Batch) -> None:
     assert sum(parameter.grad.abs().sum() for parameter in model.embedder.parameters()) > 0
 
 
+def test_averaged_model_stays_spectrally_normalised(batch: Batch) -> None:
+    one = replace(batch, **{field.name: getattr(batch, field.name)[:1] for field in fields(Batch)})
+    weights = Weights(openings=0, whole=0, crop=0)
+    trainer = Trainer(replace(QUICK, model="paper-128", weights=weights), people=1, device=torch.device("cpu"))
+    for _ in range(2):
+        trainer.learn(one)
+    vectors = {name: vector for name, vector in trainer.average.named_buffers() if name[-2:] in ("_u", "_v")}
+    assert vectors
+    assert all(vector.norm().item() == pytest.approx(1, abs=1e-4) for vector in vectors.values())
+
+
 @pytest.mark.parametrize("discriminator", ["paper", "critic"])
 def test_adversarial_step_moves_generator_and_discriminator(discriminator: str, batch: Batch) -> None:
     batch = replace(batch, **{field.name: getattr(batch, field.name)[:1] for field in fields(Batch)})

@@ -193,8 +193,10 @@ class Trainer:
     @torch.no_grad()
     def _follow(self) -> None:
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for average, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+        for average, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
             average.lerp_(value, 1 - keep)
+        for average, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            average.copy_(value)  # a mean of spectral normalisation's unit vectors is no unit vector
 
 
 def train(

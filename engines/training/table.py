@@ -21,6 +21,7 @@ TITLES: Final[Mapping[str, str]] = {
     "x2face": "X2Face-like",
     "pix2pixhd": "pix2pixHD-like",
     "paper": "the paper's generator",
+    "paper-128": "the paper's generator, 128 px",
     "tuned": "the same, tuned",
 }
 
