@@ -56,9 +56,8 @@ class NeuralEngine(Closing):
         self._painters: dict[int, Painter | None] = {}  # by canvas.SIDES_PX
         self._newest: tuple[Image, Floats, Portrait] | None = None  # the frame painted last, its landmarks, of whom
         self._judge: Realism | None = None  # for those who ask
-        self.frugal = (
-            False  # then, what the warp engine paints must do; but nothing costs the processor less than a card
-        )
+        # Then, what the warp engine paints must do; but nothing costs the processor less than a card.
+        self.frugal = False
         self.version = _version(weights)
 
     @classmethod
